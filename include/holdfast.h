@@ -1,0 +1,214 @@
+/*
+ * holdfast.h - everything that a program may use of holdfast.
+ *
+ * Caveats first, because they decide whether you are safe:
+ *
+ *  - Only connections that are opened after the shim was registered are covered. Load it
+ *    through a connection on ":memory:", then open your databases.
+ *  - `PRAGMA holdfast` answers one row on a covered database and no row elsewhere: check it.
+ *  - Plain SQLite may use the same file at the same time. What it does wrong on a network
+ *    mount it goes on doing wrong.
+ *  - On a network mount the shim keeps a database out of WAL mode. A WAL database is
+ *    converted when it is opened, as sole user, or the open is refused: never half of it.
+ *  - "off" and "observe" are always possible (holdfast_config.mode, HOLDFAST_MODE): the files
+ *    are the same with or without holdfast.
+ *
+ * Functions return SQLite's result codes (0 or positive). Strings given in are copied,
+ * strings given out belong to holdfast unless the function says otherwise.
+ */
+#ifndef HOLDFAST_H
+#define HOLDFAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HOLDFAST_VERSION        "0.1.0"
+#define HOLDFAST_VERSION_NUMBER 1000 /* major*1000000 + minor*1000 + patch */
+
+#if defined(__GNUC__)
+#define HOLDFAST_API __attribute__((visibility("default")))
+#else
+#define HOLDFAST_API
+#endif
+
+struct sqlite3;
+
+/* ---------------------------------------------------------------- configuration */
+
+/* What the shim does with a database. Since 0.1. */
+enum {
+  HOLDFAST_MODE_DEFAULT = 0,
+  HOLDFAST_MODE_ENFORCE = 1, /* protect, convert, refuse: the default */
+  HOLDFAST_MODE_OBSERVE = 2, /* change nothing, report what would have been done */
+  HOLDFAST_MODE_OFF = 3      /* hand every file to the base VFS untouched */
+};
+
+/* Overrides what the mount is taken for. Since 0.1. */
+enum {
+  HOLDFAST_ASSUME_NOTHING = 0,
+  HOLDFAST_ASSUME_LOCAL = 1,    /* one kernel, its locks and its page cache: WAL is fine */
+  HOLDFAST_ASSUME_ONE_HOST = 2, /* this host alone uses the file: rollback journal only */
+  HOLDFAST_ASSUME_NETWORK = 3   /* others use it through a server: rollback journal only */
+};
+
+/* What to use where WAL is asked for and cannot work. Since 0.1. */
+enum {
+  HOLDFAST_JOURNAL_DEFAULT = 0, /* the mode that is in force, normally DELETE */
+  HOLDFAST_JOURNAL_DELETE = 1,
+  HOLDFAST_JOURNAL_TRUNCATE = 2,
+  HOLDFAST_JOURNAL_PERSIST = 3,
+  HOLDFAST_JOURNAL_WAL_EXCLUSIVE = 4 /* WAL under locking_mode=EXCLUSIVE: one process, no shared memory */
+};
+
+/*
+ * Settings of one SQLite library in this process. Zero the structure, set struct_size, then
+ * what you want to change: a zero means "as the environment says, else the default". For one
+ * database the URI parameters holdfast_mode, holdfast_assume, holdfast_journal and
+ * holdfast_strict say the same and win over this structure, which wins over the environment
+ * (HOLDFAST_MODE, HOLDFAST_ASSUME, HOLDFAST_JOURNAL, HOLDFAST_STRICT, HOLDFAST_LOG). Since 0.1.
+ */
+typedef struct holdfast_config {
+  size_t struct_size; /* sizeof(holdfast_config) */
+  int mode;           /* HOLDFAST_MODE_... */
+  int assume;         /* HOLDFAST_ASSUME_... */
+  int journal;        /* HOLDFAST_JOURNAL_... */
+  int strict; /* 1: refuse files whose locks are known to end at this host on a shared mount; -1: do not */
+  const char *log; /* a path, "stderr" (the default) or "none" */
+} holdfast_config;
+
+/* ---------------------------------------------------------------- linked programs */
+
+/*
+ * Register the VFS "holdfast" as the default of the SQLite library that this program is linked
+ * with. It wraps what was the default before. Calling it again is harmless, also after
+ * sqlite3_shutdown() and sqlite3_initialize(). The argument is not used: the prototype is that of
+ * SQLITE_EXTRA_INIT. Registers no SQL objects (holdfast_attach_sql does).
+ * Returns SQLITE_OK, SQLITE_NOMEM, SQLITE_MISUSE (a HOLDFAST_* variable has a value that is not
+ * known: the log line names it) or SQLITE_ERROR (no usable base VFS). Call it before the first
+ * connection is opened and before other threads use SQLite. Since 0.1.
+ */
+HOLDFAST_API int holdfast_register(const char *unused);
+
+/*
+ * holdfast_register() with settings. NULL = all defaults. A second call changes the settings for
+ * files that are opened later. Returns as holdfast_register(); SQLITE_MISUSE also for a value out
+ * of range or a struct_size of 0: nothing is changed then. Since 0.1.
+ */
+HOLDFAST_API int holdfast_init(const holdfast_config *config);
+
+/*
+ * Add the SQL functions and tables (holdfast_version(), holdfast_mount, holdfast_events) to one
+ * connection. The PRAGMAs need no call. db stays the caller's. Returns a SQLite code;
+ * SQLITE_MISUSE when holdfast is not registered. The thread that uses db. Since 0.1.
+ */
+HOLDFAST_API int holdfast_attach_sql(struct sqlite3 *db);
+
+/* HOLDFAST_VERSION of the code that is running. Any thread. Since 0.1. */
+HOLDFAST_API const char *holdfast_version(void);
+
+/* ---------------------------------------------------------------- mounts */
+
+/* Words of a verdict. The texts that SQL and JSON show are in holdfast_word(). Since 0.1. */
+enum { /* rule: what SQLite may do here */
+       HOLDFAST_RULE_WAL_OK = 1,
+       HOLDFAST_RULE_ROLLBACK_ONLY,
+       HOLDFAST_RULE_ROLLBACK_ONE_HOST,
+       HOLDFAST_RULE_REFUSE,
+       HOLDFAST_RULE_READ_ONLY
+};
+enum { /* class: what kind of mount it is */
+       HOLDFAST_CLASS_LOCAL = 1,
+       HOLDFAST_CLASS_MEMORY,
+       HOLDFAST_CLASS_NETWORK,
+       HOLDFAST_CLASS_CLUSTER,
+       HOLDFAST_CLASS_VM_SHARE,
+       HOLDFAST_CLASS_CONTAINER_SHARE,
+       HOLDFAST_CLASS_OBJECT_STORE,
+       HOLDFAST_CLASS_FUSE,
+       HOLDFAST_CLASS_READ_ONLY,
+       HOLDFAST_CLASS_PSEUDO,
+       HOLDFAST_CLASS_UNKNOWN
+};
+enum { /* shm: is shared memory coherent for every opener */
+       HOLDFAST_SHM_COHERENT = 1,
+       HOLDFAST_SHM_INCOHERENT,
+       HOLDFAST_SHM_UNKNOWN
+};
+enum { /* locks: who keeps byte-range locks */
+       HOLDFAST_LOCKS_KERNEL = 1,
+       HOLDFAST_LOCKS_SERVER,
+       HOLDFAST_LOCKS_LOCAL_ONLY, /* kept by this kernel although others can open the file */
+       HOLDFAST_LOCKS_FAKE,       /* always granted, never kept */
+       HOLDFAST_LOCKS_NONE
+};
+enum { /* durable: does fsync do anything */
+       HOLDFAST_DURABLE_YES = 1,
+       HOLDFAST_DURABLE_NO,
+       HOLDFAST_DURABLE_UNKNOWN
+};
+enum { /* scope: who can open the file */
+       HOLDFAST_SCOPE_ONE_KERNEL = 1,
+       HOLDFAST_SCOPE_SEVERAL
+};
+enum { HOLDFAST_CONFIDENCE_LOW = 1, HOLDFAST_CONFIDENCE_HIGH };
+
+/*
+ * The verdict about the place of one file. All texts are copies of at most the size given,
+ * cut at that size, never NULL. Since 0.1.
+ */
+typedef struct holdfast_mount {
+  size_t struct_size; /* in: sizeof(holdfast_mount) */
+  int rule;           /* HOLDFAST_RULE_... */
+  int mount_class;    /* HOLDFAST_CLASS_... */
+  int shm, locks, durable, scope, confidence;
+  char fstype[64];        /* "nfs4", "fuse.sshfs", ... */
+  char source[512];       /* "server:/export" */
+  char options[1024];     /* mount options, then those of the file system, comma separated */
+  char mount_point[1024]; /* "" when the kernel does not say */
+  char reason[512];       /* one sentence for people */
+} holdfast_mount;
+
+/*
+ * What is `path` (a database, existing or not yet, or a directory) on? Never opens the file.
+ * Can block as long as stat() of the path blocks; `holdfast doctor` shows how to put a deadline
+ * around it. *out is not touched on failure. Returns SQLITE_OK, SQLITE_CANTOPEN (neither path nor
+ * its directory exists), SQLITE_MISUSE (bad argument). Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_mount_of(const char *path, holdfast_mount *out);
+
+/*
+ * The public word for a value: holdfast_word("rule", HOLDFAST_RULE_WAL_OK) is "wal-ok". Kinds: rule,
+ * class, shm, locks, durable, scope, confidence, mode, assume, journal. "?" for what is not known.
+ * Any thread. Since 0.1.
+ */
+HOLDFAST_API const char *holdfast_word(const char *kind, int value);
+
+/* sqlite3_file_control(db, schema, HOLDFAST_FCNTL_MOUNT, holdfast_mount *): the verdict of an open
+ * database. SQLITE_NOTFOUND when the file is not under the shim. Since 0.1. */
+#define HOLDFAST_FCNTL_MOUNT 0x48460001
+
+/* ---------------------------------------------------------------- conversion */
+
+/*
+ * Take a database out of WAL mode: recover, checkpoint, switch to DELETE, as sole user of the
+ * file and inside SQLite's own locking. Waits at most wait_ms for others to leave. message (may be
+ * NULL) receives one sentence of at most size bytes about what was done or why not.
+ * Returns SQLITE_OK (converted, or was no WAL database), SQLITE_BUSY (somebody has it open: nothing
+ * was changed), SQLITE_NOTADB, SQLITE_READONLY, SQLITE_CANTOPEN or another SQLite code. Any
+ * thread. Needs holdfast_register(). Since 0.1.
+ */
+HOLDFAST_API int holdfast_convert(const char *path, int wait_ms, char *message, size_t size);
+
+/* ---------------------------------------------------------------- extension entry points */
+
+/* sqlite3_holdfast_init() and sqlite3_holdfast_auto_init() are called by SQLite: the first by
+ * load_extension(), the second is for sqlite3_auto_extension(). Their prototypes need sqlite3ext.h. */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
