@@ -203,6 +203,82 @@ HOLDFAST_API const char *holdfast_word(const char *kind, int value);
  */
 HOLDFAST_API int holdfast_convert(const char *path, int wait_ms, char *message, size_t size);
 
+/* ---------------------------------------------------------------- diagnosis (what `holdfast doctor` shows)
+ */
+
+/*
+ * The verdict about a path found by text alone: the lines of /proc/self/mountinfo are compared with
+ * the path, nothing of the path itself is touched. So it answers while the server behind the path
+ * is dead. Symbolic links are not followed and split mounts are not seen: holdfast_mount_of() is
+ * the real answer, this one is for naming what does not answer. *out is not touched on failure.
+ * Returns SQLITE_OK, SQLITE_NOTFOUND (no line fits, or no mountinfo on this system), SQLITE_NOMEM or
+ * SQLITE_MISUSE (bad argument). Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_mount_of_text(const char *path, holdfast_mount *out);
+
+/* How one step of the lock self-test ended. Since 0.1. */
+enum {
+  HOLDFAST_STEP_PASSED = 1,
+  HOLDFAST_STEP_FAILED,
+  HOLDFAST_STEP_EXPECTED, /* does not work here, as is known of this file system; holdfast deals with it */
+  HOLDFAST_STEP_SKIPPED   /* did not run: the detail says why */
+};
+
+typedef struct holdfast_step {
+  char name[24];    /* "lock-bytes", "ofd-conflict", ... */
+  int result;       /* HOLDFAST_STEP_... */
+  char detail[160]; /* one clause for people */
+} holdfast_step;
+
+/* What the self-test saw. The three answers are 1 (yes), 0 (no) or -1 (not tested). Since 0.1. */
+typedef struct holdfast_selftest_report {
+  size_t struct_size; /* in: sizeof(holdfast_selftest_report) */
+  int excludes;       /* a held lock keeps a second owner out, on this machine */
+  int kernel_records; /* this kernel knows of the lock; 0: a FUSE server keeps it, or nobody does */
+  int maps;           /* shared writable memory of a file works, on this machine */
+  int failed;         /* number of steps with HOLDFAST_STEP_FAILED */
+  int count;          /* steps that follow */
+  holdfast_step steps[16];
+} holdfast_selftest_report;
+
+/*
+ * Try the locks of a directory: SQLite's own lock bytes, two owners, shared memory, names and fsync
+ * (level 1), then two child processes, a killed holder and a counter under the lock (level 2).
+ * `sidecar` names a file that does not exist yet; it is created with O_EXCL in the directory to be
+ * tested and removed before the return, as is the second name that is used (`sidecar` + "r"). No other file
+ * is touched. A process that is killed in here leaves the removal of both names to its parent.
+ * What one machine can show is a negative: a failed step proves that the place is bad, a passed test says
+ * nothing about a second machine. May block as long as the file system does. Level 2 forks: call it from a
+ * small tool, not from an application. *report is not touched unless SQLITE_OK is returned. Returns SQLITE_OK
+ * (the test ran, whatever it found), SQLITE_CANTOPEN, SQLITE_READONLY or SQLITE_FULL (the file could not be
+ * made: errno tells why), SQLITE_MISUSE (bad argument), SQLITE_NOTFOUND (not on this system). Since 0.1.
+ */
+HOLDFAST_API int holdfast_selftest(const char *sidecar, int level, holdfast_selftest_report *report);
+
+/*
+ * Line number `index` (from 0) of what an administrator should change or know about this mount; report
+ * may be NULL. At most `size` bytes including the end. Returns SQLITE_OK, SQLITE_NOTFOUND (no more
+ * lines) or SQLITE_MISUSE. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_advice(const holdfast_mount *mount, const holdfast_selftest_report *report,
+                                 int index, char *text, size_t size);
+
+/* A bug of SQLite itself that loses or damages data. The texts are constants. Since 0.1. */
+typedef struct holdfast_bug {
+  size_t struct_size; /* in: sizeof(holdfast_bug) */
+  const char *id;     /* "wal-reset" */
+  const char *fixed;  /* "3.51.3 (also 3.50.7 and 3.44.6)" */
+  const char *what;   /* one sentence: what happens, and when */
+} holdfast_bug;
+
+/*
+ * Bug number `index` (from 0) of the SQLite with this sqlite3_libversion_number(). It goes by the
+ * number alone: distributors do back-port fixes without changing it. Versions before 3.15.0 are not in
+ * the table. *out is not touched on failure. Returns SQLITE_OK, SQLITE_NOTFOUND (no more) or SQLITE_MISUSE.
+ * Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_known_bug(int sqlite_version_number, int index, holdfast_bug *out);
+
 /* ---------------------------------------------------------------- extension entry points */
 
 /* sqlite3_holdfast_init() and sqlite3_holdfast_auto_init() are called by SQLite: the first by
