@@ -97,12 +97,18 @@ static bool kill_at(int act, long n, long *in_wal)
   return true;
 }
 
+static long next_point(long n, long step, long each_from)
+{
+  if (n >= each_from) return n + 1;
+  return n + step < each_from ? n + step : each_from;
+}
+
 /* Every step-th call, from a random first one; the last ones each: there the mode changes. */
 static void sweep(const char *name, int act, long points)
 {
   trace_plan count = {.act = TRACE_COUNT, .counts = act == TRACE_KILL_EXIT ? trace_writes : NULL};
   trace_result r;
-  long covered = 0, in_wal = 0, step, tail = 60;
+  long covered = 0, in_wal = 0, step, tail;
 
   check_scene("%s, killed at %s", name,
               act == TRACE_KILL_EXIT ? "the exit of writing calls" : "the entry of each call");
@@ -111,7 +117,9 @@ static void sweep(const char *name, int act, long points)
   CHECK_INT("an undisturbed child ends well", r.status, 0);
   CHECK_STR("an undisturbed child converts", db_header_mode("killed.db"), "1,1");
   step = r.counted / points + 1;
-  for (long n = step > 1 ? 1 + (long)seed_below((uint32_t)step) : 1;; n += n + tail < r.counted ? step : 1) {
+  tail = step > 100 ? 30 : 60;
+  for (long n = step > 1 ? 1 + (long)seed_below((uint32_t)step) : 1;;
+       n = next_point(n, step, r.counted - tail)) {
     if (!kill_at(act, n, &in_wal)) break;
     covered++;
   }
@@ -200,7 +208,7 @@ int main(void)
 
   wal_of(60000, 512);
   printf("big -wal: %ld bytes\n", file_size("made.db-wal"));
-  both_sweeps("big -wal", 15);
+  both_sweeps("big -wal", 10);
 
   /* The rows are in the file, a -journal is hot, and the header on disk is that of the other mode. */
   rows = MADE_ROWS;
