@@ -1,0 +1,77 @@
+/*
+ * control.c - xFileControl, and the one write that is looked at.
+ *
+ * Answers what the shim alone can answer (VFSNAME, our PRAGMAs, HOLDFAST_FCNTL_...) and hands all else to the
+ * base. What the PRAGMAs say is in pragma.c.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "vfs.h"
+
+static int base_control(hf_node *node, int op, void *arg)
+{
+  return node->base->pMethods->xFileControl(node->base, op, arg);
+}
+
+/* "holdfast/unix"; a base that does not answer is named by its VFS. */
+static int vfs_name(hf_node *node, char **out)
+{
+  const hf_api *api = &node->owner->api;
+  char *below = NULL, *name;
+  const char *text;
+  size_t size;
+
+  if (base_control(node, SQLITE_FCNTL_VFSNAME, &below) != SQLITE_OK) below = NULL;
+  text = below ? below : node->owner->base->zName;
+  size = sizeof HF_VFS_NAME "/" + strlen(text);
+  name = api->malloc((int)size);
+  if (name) snprintf(name, size, HF_VFS_NAME "/%s", text);
+  api->free(below);
+  if (!name) return SQLITE_NOMEM;
+  *out = name;
+  return SQLITE_OK;
+}
+
+static int mount_of(hf_node *node, holdfast_mount *out)
+{
+  const hf_verdict *verdict = &node->verdict;
+  const hf_mount_facts *facts = &node->facts;
+
+  if (!out || out->struct_size < sizeof *out) return SQLITE_MISUSE;
+  hf_mount_public(facts, verdict, out);
+  return SQLITE_OK;
+}
+
+int hf_xFileControl(sqlite3_file *file, int op, void *arg)
+{
+  hf_node *node = hf_node_of(file);
+  int rc;
+
+  switch (op) {
+  case SQLITE_FCNTL_PRAGMA:
+    rc = hf_pragma(node, arg);
+    return rc == SQLITE_NOTFOUND ? base_control(node, op, arg) : rc;
+  case SQLITE_FCNTL_VFSNAME: return vfs_name(node, arg);
+  case SQLITE_FCNTL_PDB: node->pdb = arg; return base_control(node, op, arg);
+  case SQLITE_FCNTL_MMAP_SIZE:
+    /* A mapped page of a file that others change through a server is not what the server has. */
+    if (!node->wal_allowed && *(sqlite3_int64 *)arg > 0) *(sqlite3_int64 *)arg = 0;
+    return base_control(node, op, arg);
+  case HOLDFAST_FCNTL_MOUNT: return mount_of(node, arg);
+  default: return base_control(node, op, arg);
+  }
+}
+
+/* Only for files whose mount cannot have WAL (pass.c). */
+int hf_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+{
+  hf_node *node = hf_node_of(file);
+
+  if (offset == 0 && !node->wal_exclusive && hf_is_mode_flip(node, data, amount)) {
+    hf_report(node->owner, "refused", "wal-header", node->path, SQLITE_READONLY,
+              "journal_mode=WAL cannot work on %s: the database stays as it is", node->facts.fstype);
+    return SQLITE_READONLY;
+  }
+  return node->base->pMethods->xWrite(node->base, data, amount, offset);
+}

@@ -1,0 +1,81 @@
+/*
+ * linked.c - the entry points of the linked form, in libholdfast only: the API table is filled with the
+ * functions of the SQLite that this program is linked with.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "vfs.h"
+
+#if SQLITE_VERSION_NUMBER < 3015000
+#error "holdfast needs SQLite 3.15.0 or newer"
+#endif
+
+static hf_api linked_api(void)
+{
+#define HF_FILL(name) .name = sqlite3_##name,
+  hf_api api = {HF_API_EACH(HF_FILL)};
+#undef HF_FILL
+#if SQLITE_VERSION_NUMBER >= 3031000
+  if (sqlite3_libversion_number() >= 3031000) api.uri_key = sqlite3_uri_key;
+#endif
+  return api;
+}
+
+static int register_linked(const holdfast_config *config, hf_vfs **out)
+{
+  hf_api api = linked_api();
+  char message[300] = "";
+  int rc = hf_register(&api, config, false, out, message, sizeof message);
+
+  if (rc && message[0]) {
+    sqlite3_log(SQLITE_WARNING, "%s", message);
+    fprintf(stderr, "%s\n", message);
+  }
+  return rc;
+}
+
+int holdfast_init(const holdfast_config *config)
+{
+  hf_vfs *owner;
+  return register_linked(config, &owner);
+}
+
+int holdfast_register(const char *unused)
+{
+  (void)unused;
+  return holdfast_init(NULL);
+}
+
+hf_vfs *hf_vfs_linked(void)
+{
+  hf_api api = linked_api();
+  return hf_vfs_in(&api);
+}
+
+int holdfast_attach_sql(sqlite3 *db)
+{
+  hf_vfs *owner = hf_vfs_linked();
+  return owner && db ? hf_connection_ready(owner, db) : SQLITE_MISUSE;
+}
+
+int holdfast_convert(const char *path, int wait_ms, char *message, size_t size)
+{
+  char why[256] = "";
+  bool converted = false;
+  hf_vfs *owner = hf_vfs_linked();
+  int rc;
+
+  if (!owner || !path || !*path || wait_ms < 0) return SQLITE_MISUSE;
+  rc = hf_convert_by_hand(owner, path, wait_ms, &converted, why, sizeof why);
+  if (!message || !size) return rc;
+  if (rc == SQLITE_BUSY)
+    snprintf(message, size, "%s: somebody else has it open; nothing was changed", path);
+  else if (rc)
+    snprintf(message, size, "%s: not converted: %s", path, why);
+  else if (converted)
+    snprintf(message, size, "%s: converted, journal_mode is delete now", path);
+  else
+    snprintf(message, size, "%s: is not in WAL mode, nothing to do", path);
+  return rc;
+}

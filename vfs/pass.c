@@ -1,0 +1,197 @@
+/*
+ * pass.c - methods that only forward to the base.
+ *
+ * Each one exists where the base has it and nowhere else: SQLite looks at versions and at null pointers to
+ * learn what a VFS can do, and the shim must not promise more or less. Where WAL cannot work, shared memory
+ * and mmap are taken away by handing out version 1.
+ */
+#include <stddef.h>
+
+#include "vfs.h"
+
+#define BASE(vfs) (hf_vfs_of(vfs)->base)
+
+static int hf_xDelete(sqlite3_vfs *vfs, const char *name, int sync_dir)
+{
+  return BASE(vfs)->xDelete(BASE(vfs), name, sync_dir);
+}
+static int hf_xFullPathname(sqlite3_vfs *vfs, const char *name, int size, char *out)
+{
+  return BASE(vfs)->xFullPathname(BASE(vfs), name, size, out);
+}
+static void *hf_xDlOpen(sqlite3_vfs *vfs, const char *name)
+{
+  return BASE(vfs)->xDlOpen(BASE(vfs), name);
+}
+static void hf_xDlError(sqlite3_vfs *vfs, int size, char *out)
+{
+  BASE(vfs)->xDlError(BASE(vfs), size, out);
+}
+static void (*hf_xDlSym(sqlite3_vfs *vfs, void *handle, const char *symbol))(void)
+{
+  return BASE(vfs)->xDlSym(BASE(vfs), handle, symbol);
+}
+static void hf_xDlClose(sqlite3_vfs *vfs, void *handle)
+{
+  BASE(vfs)->xDlClose(BASE(vfs), handle);
+}
+static int hf_xRandomness(sqlite3_vfs *vfs, int size, char *out)
+{
+  return BASE(vfs)->xRandomness(BASE(vfs), size, out);
+}
+static int hf_xSleep(sqlite3_vfs *vfs, int microseconds)
+{
+  return BASE(vfs)->xSleep(BASE(vfs), microseconds);
+}
+static int hf_xCurrentTime(sqlite3_vfs *vfs, double *out)
+{
+  return BASE(vfs)->xCurrentTime(BASE(vfs), out);
+}
+static int hf_xGetLastError(sqlite3_vfs *vfs, int size, char *out)
+{
+  return BASE(vfs)->xGetLastError(BASE(vfs), size, out);
+}
+static int hf_xCurrentTimeInt64(sqlite3_vfs *vfs, sqlite3_int64 *out)
+{
+  return BASE(vfs)->xCurrentTimeInt64(BASE(vfs), out);
+}
+static int hf_xSetSystemCall(sqlite3_vfs *vfs, const char *name, sqlite3_syscall_ptr call)
+{
+  return BASE(vfs)->xSetSystemCall(BASE(vfs), name, call);
+}
+static sqlite3_syscall_ptr hf_xGetSystemCall(sqlite3_vfs *vfs, const char *name)
+{
+  return BASE(vfs)->xGetSystemCall(BASE(vfs), name);
+}
+static const char *hf_xNextSystemCall(sqlite3_vfs *vfs, const char *name)
+{
+  return BASE(vfs)->xNextSystemCall(BASE(vfs), name);
+}
+
+#define MIRROR(to, from, slot) (to)->slot = (from)->slot ? hf_##slot : NULL
+
+void hf_pass_vfs_methods(sqlite3_vfs *vfs, const sqlite3_vfs *base)
+{
+  MIRROR(vfs, base, xDelete);
+  MIRROR(vfs, base, xFullPathname);
+  MIRROR(vfs, base, xDlOpen);
+  MIRROR(vfs, base, xDlError);
+  MIRROR(vfs, base, xDlSym);
+  MIRROR(vfs, base, xDlClose);
+  MIRROR(vfs, base, xRandomness);
+  MIRROR(vfs, base, xSleep);
+  MIRROR(vfs, base, xCurrentTime);
+  MIRROR(vfs, base, xGetLastError);
+  if (vfs->iVersion < 2) return;
+  MIRROR(vfs, base, xCurrentTimeInt64);
+  if (vfs->iVersion < 3) return;
+  MIRROR(vfs, base, xSetSystemCall);
+  MIRROR(vfs, base, xGetSystemCall);
+  MIRROR(vfs, base, xNextSystemCall);
+}
+
+static int hf_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xRead(base, data, amount, offset);
+}
+static int hf_xWrite_pass(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xWrite(base, data, amount, offset);
+}
+static int hf_xTruncate(sqlite3_file *file, sqlite3_int64 size)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xTruncate(base, size);
+}
+static int hf_xSync(sqlite3_file *file, int flags)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xSync(base, flags);
+}
+static int hf_xFileSize(sqlite3_file *file, sqlite3_int64 *out)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xFileSize(base, out);
+}
+static int hf_xLock(sqlite3_file *file, int level)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xLock(base, level);
+}
+static int hf_xUnlock(sqlite3_file *file, int level)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xUnlock(base, level);
+}
+static int hf_xCheckReservedLock(sqlite3_file *file, int *out)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xCheckReservedLock(base, out);
+}
+static int hf_xSectorSize(sqlite3_file *file)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xSectorSize(base);
+}
+static int hf_xDeviceCharacteristics(sqlite3_file *file)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xDeviceCharacteristics(base);
+}
+static int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volatile **out)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xShmMap(base, region, size, extend, out);
+}
+static int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xShmLock(base, offset, n, flags);
+}
+static void hf_xShmBarrier(sqlite3_file *file)
+{
+  sqlite3_file *base = hf_base_of(file);
+  base->pMethods->xShmBarrier(base);
+}
+static int hf_xShmUnmap(sqlite3_file *file, int delete_it)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xShmUnmap(base, delete_it);
+}
+static int hf_xFetch(sqlite3_file *file, sqlite3_int64 offset, int amount, void **out)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xFetch(base, offset, amount, out);
+}
+static int hf_xUnfetch(sqlite3_file *file, sqlite3_int64 offset, void *page)
+{
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xUnfetch(base, offset, page);
+}
+
+void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed)
+{
+  methods->iVersion = !wal_allowed ? 1 : base->iVersion < 3 ? base->iVersion : 3;
+  methods->xClose = hf_xClose;
+  methods->xFileControl = hf_xFileControl;
+  methods->xWrite = wal_allowed ? hf_xWrite_pass : hf_xWrite;
+  MIRROR(methods, base, xRead);
+  MIRROR(methods, base, xTruncate);
+  MIRROR(methods, base, xSync);
+  MIRROR(methods, base, xFileSize);
+  MIRROR(methods, base, xLock);
+  MIRROR(methods, base, xUnlock);
+  MIRROR(methods, base, xCheckReservedLock);
+  MIRROR(methods, base, xSectorSize);
+  MIRROR(methods, base, xDeviceCharacteristics);
+  if (methods->iVersion < 2) return;
+  MIRROR(methods, base, xShmMap);
+  MIRROR(methods, base, xShmLock);
+  MIRROR(methods, base, xShmBarrier);
+  MIRROR(methods, base, xShmUnmap);
+  if (methods->iVersion < 3) return;
+  MIRROR(methods, base, xFetch);
+  MIRROR(methods, base, xUnfetch);
+}

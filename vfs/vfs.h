@@ -1,0 +1,163 @@
+/*
+ * vfs.h - what the files of the shim share: one hf_vfs for each SQLite library, one hf_node for each open
+ * main database, the settings, and the calls from one file to the next.
+ *
+ * Only main databases are wrapped. Journals, WAL files and temporary files are opened by the base straight
+ * into the caller's memory. (The latch and the lock instrumentation of later releases need no more.)
+ *
+ * Who guards what:
+ *   hf_vfs.mutex    the list of nodes, the settings, the events and the log's memory. A leaf: nothing of
+ *                   SQLite and no file is touched while it is held, except that a log line is written.
+ *   hf_node         its fields are set in xOpen and then constant, but for `pdb` and `journal_seen`, which
+ *                   change under the mutex of the connection (SQLite holds it in xFileControl).
+ *   the list of all hf_vfs (register.c) only grows; it is read without a lock.
+ */
+#ifndef HF_VFS_H
+#define HF_VFS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "api.h"
+#include "mount.h"
+
+#define HF_VFS_NAME "holdfast"
+#define HF_MAGIC    "holdfast\0vfs 1\0" /* first bytes of every hf_vfs of this layout, sizeof 16 */
+
+enum { HF_EVENTS = 256, HF_EVENT_PATH = 512, HF_EVENT_DETAIL = 512, HF_CAUSES = 128 };
+
+/* Effective settings of a library or of one file; never 0 ("default") except journal. */
+typedef struct hf_settings {
+  int mode;    /* HOLDFAST_MODE_... */
+  int assume;  /* HOLDFAST_ASSUME_... */
+  int journal; /* HOLDFAST_JOURNAL_... */
+  bool strict;
+} hf_settings;
+
+typedef struct hf_event {
+  int64_t seq;
+  int64_t time; /* seconds since 1970 */
+  int code;     /* the result code that the caller got, 0 for none */
+  char kind[16];
+  char path[HF_EVENT_PATH];
+  char detail[HF_EVENT_DETAIL];
+} hf_event;
+
+/* One line of the log's memory: what has been said about one database. */
+typedef struct hf_cause {
+  uint64_t key; /* hash of path and cause, 0 = free */
+  time_t said;
+  unsigned suppressed;
+} hf_cause;
+
+typedef struct hf_node hf_node;
+
+typedef struct hf_vfs {
+  char magic[16]; /* HF_MAGIC: found through pAppData by another copy of this code */
+  sqlite3_vfs vfs;
+  sqlite3_vfs *base;
+  hf_api api;
+  bool extension; /* came by load_extension(): SQL objects are added to every connection */
+  int slot;       /* number of this library in callbacks that carry no pointer, -1 = none left (slots.h) */
+  struct hf_vfs *next;
+
+  atomic_int fresh_files; /* open files whose -journal and -wal must be asked of a server */
+
+  pthread_mutex_t mutex; /* guards all below */
+  hf_settings settings;
+  char log[512]; /* path, "stderr" or "none" */
+  hf_node *nodes;
+  int64_t event_seq;
+  hf_event *events; /* ring of HF_EVENTS */
+  hf_cause causes[HF_CAUSES];
+} hf_vfs;
+
+/* An open main database. `base` lies behind the structure, szOsFile bytes of the base VFS. */
+struct hf_node {
+  sqlite3_io_methods methods; /* made for this file: same version and same gaps as the base's */
+  hf_vfs *owner;
+  sqlite3_file *base;
+  hf_node *prev, *next;
+  hf_settings set;
+  hf_verdict verdict;
+  bool wal_allowed;   /* the base's shared memory and mmap are handed through */
+  bool wal_exclusive; /* WAL under locking_mode=EXCLUSIVE was asked for and can work here */
+  bool wal_found;     /* with wal_exclusive: it was in WAL mode when it was opened */
+  bool fresh;         /* the existence of -journal and -wal is asked of the server */
+  bool smb_locks;     /* the override of fcntl converts this file's locks */
+  sqlite3 **pdb;      /* the connection that uses the file, NULL before SQLite 3.20 */
+  char
+      journal_seen[12]; /* last journal mode asked for by PRAGMA: only for SQLite that hides the connection */
+  char *path;
+  hf_mount_facts facts;
+};
+
+/* What lies in the memory that SQLite gives for a file: small, because that memory has the base's size. */
+typedef struct hf_file {
+  const sqlite3_io_methods *pMethods;
+  hf_node *node;
+} hf_file;
+
+static inline hf_node *hf_node_of(sqlite3_file *file)
+{
+  return ((hf_file *)file)->node;
+}
+static inline sqlite3_file *hf_base_of(sqlite3_file *file)
+{
+  return hf_node_of(file)->base;
+}
+
+/* register.c: make (or find again) the hf_vfs of a SQLite library. `config` may be NULL. */
+int hf_register(const hf_api *api, const holdfast_config *config, bool extension, hf_vfs **out, char *message,
+                size_t size);
+hf_vfs *hf_vfs_of(
+    sqlite3_vfs *vfs); /* also right for copies of our struct, and for strangers that lent our pointers */
+hf_vfs *hf_vfs_in(const hf_api *api); /* the one registered in that library, NULL = none */
+hf_vfs *hf_vfs_linked(void);          /* linked.c: of the library this code is linked with, registering it */
+
+/* config.c */
+int hf_config_from_env(hf_settings *out, char *log, size_t log_size, char *message, size_t size);
+int hf_config_merge(const holdfast_config *config, hf_settings *io, char *log, size_t log_size, char *message,
+                    size_t size);
+int hf_config_from_uri(const hf_api *api, const char *name, hf_settings *io, char *message, size_t size);
+
+/* open.c, access.c, control.c, pass.c: slots of sqlite3_vfs and of sqlite3_io_methods */
+int hf_xOpen(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags);
+int hf_xClose(sqlite3_file *file);
+int hf_xAccess(sqlite3_vfs *vfs, const char *name, int flags, int *out);
+int hf_xFileControl(sqlite3_file *file, int op, void *arg);
+int hf_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset);
+void hf_pass_vfs_methods(sqlite3_vfs *vfs, const sqlite3_vfs *base);
+void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed);
+hf_node *hf_node_by_sidecar(hf_vfs *owner, const char *name, size_t *stem); /* call with owner->mutex held */
+
+/* convert.c: what to do with a database that is in WAL mode where WAL cannot work. SQLITE_OK = go on. */
+int hf_settle_wal(hf_node *node, const char *path, bool read_only);
+int hf_convert(hf_vfs *owner, const char *path, int wait_ms, bool *converted, char *message, size_t size);
+int hf_convert_by_hand(hf_vfs *owner, const char *path, int wait_ms, bool *converted, char *message,
+                       size_t size);
+bool hf_is_mode_flip(hf_node *node, const void *page, int amount);
+bool hf_nested(void); /* a connection of our own is being opened by this thread */
+
+/* pragma.c */
+int hf_pragma(hf_node *node, char **args);
+int hf_exclusive_ready(hf_vfs *owner, sqlite3 *db);
+
+/* fresh_<os>.c: does the file exist and is it not empty, as its server says now? 0 or an errno value. */
+int hf_fresh_exists(const char *path, bool smb, bool *exists);
+
+/* syscalls.c, smb_<os>.c: the override of the unix VFS's fcntl and fstat for SMB mounts */
+bool hf_syscalls_need_smb(hf_vfs *owner, sqlite3_file *base, uint64_t device);
+
+/* report.c: events and the log. `cause` is a short fixed word; one log line for each (path, cause). */
+void hf_report(hf_vfs *owner, const char *kind, const char *cause, const char *path, int code,
+               const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+/* sql.c: a connection has been opened: give it the SQL objects, and exclusive mode where its WAL needs that
+ */
+int hf_connection_ready(hf_vfs *owner, sqlite3 *db);
+
+#endif
