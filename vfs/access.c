@@ -1,0 +1,47 @@
+/*
+ * access.c - xAccess: is there a -journal, is there a -wal?
+ *
+ * A network client believes for half a minute or more that a file it once missed is still missing. A reader
+ * then does not see the journal of a writer that crashed on another host and takes half a transaction for the
+ * database (F24: 10 of 10 on every NFS version). So for files on NFS and SMB the server is asked first.
+ * How to ask it is in fresh_<os>.c.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "vfs.h"
+
+/* Is `name` the -journal or -wal of an open file that lies on a server? *smb tells which kind. */
+static bool on_server(hf_vfs *owner, const char *name, bool *smb)
+{
+  hf_node *node;
+  bool fresh;
+  size_t stem;
+
+  pthread_mutex_lock(&owner->mutex);
+  node = hf_node_by_sidecar(owner, name, &stem);
+  fresh = node && node->fresh;
+  if (fresh) *smb = node->verdict.smb;
+  pthread_mutex_unlock(&owner->mutex);
+  return fresh;
+}
+
+int hf_xAccess(sqlite3_vfs *vfs, const char *name, int flags, int *out)
+{
+  hf_vfs *owner = hf_vfs_of(vfs);
+  bool smb = false, exists = false;
+  int error;
+
+  if (flags != SQLITE_ACCESS_EXISTS || atomic_load(&owner->fresh_files) == 0 || !on_server(owner, name, &smb))
+    return owner->base->xAccess(owner->base, name, flags, out);
+
+  error = hf_fresh_exists(name, smb, &exists);
+  if (error) {
+    /* "No journal" would be a guess here, and the wrong one costs half a transaction. */
+    hf_report(owner, "refused", "journal-unknown", name, SQLITE_IOERR_ACCESS,
+              "the server does not say whether this file exists (%s)", strerror(error));
+    return SQLITE_IOERR_ACCESS;
+  }
+  *out = exists;
+  return SQLITE_OK;
+}

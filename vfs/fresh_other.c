@@ -1,0 +1,12 @@
+/*
+ * fresh_other.c - systems where nobody has shown yet how to ask a server past the client's caches: says so.
+ */
+#include <errno.h>
+
+#include "vfs.h"
+
+int hf_fresh_exists(const char *path, bool smb, bool *exists)
+{
+  (void)path, (void)smb, (void)exists;
+  return ENOTSUP;
+}
