@@ -1,0 +1,169 @@
+/*
+ * tables.c - the rows of holdfast_mount and holdfast_events.
+ *
+ * A table shows every file of its SQLite library, not only the connection's own, because the question is
+ * often asked from another connection. Everything is copied under the mutex and shown without it.
+ */
+#include "tables.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static hf_cell *new_row(hf_rows *rows)
+{
+  if (rows->failed) return NULL;
+  if (rows->count == rows->room) {
+    int room = rows->room ? rows->room * 2 : 16;
+    hf_cell *grown = realloc(rows->cells, (size_t)room * (size_t)rows->columns * sizeof *grown);
+    if (!grown) {
+      rows->failed = true;
+      return NULL;
+    }
+    rows->cells = grown;
+    rows->room = room;
+  }
+  hf_cell *row = rows->cells + (size_t)rows->count++ * (size_t)rows->columns;
+  memset(row, 0, (size_t)rows->columns * sizeof *row);
+  return row;
+}
+
+static void put_text(hf_rows *rows, hf_cell **cell, const char *text)
+{
+  (*cell)->text = text ? strdup(text) : NULL;
+  if (text && !(*cell)->text) rows->failed = true;
+  ++*cell;
+}
+
+static void put_integer(hf_cell **cell, int64_t value)
+{
+  (*cell)->integer = value;
+  (*cell)->is_integer = true;
+  ++*cell;
+}
+
+/* ---------------------------------------------------------------- holdfast_mount */
+
+static const char *const mount_columns[] = {"schema",      "path",  "fstype", "source",     "options",
+                                            "mount_point", "class", "shm",    "locks",      "durable",
+                                            "scope",       "rule",  "reason", "confidence", NULL};
+
+static void put_mount(hf_rows *rows, const hf_node *node)
+{
+  const hf_verdict *verdict = &node->verdict;
+  holdfast_mount mount = {.struct_size = sizeof mount};
+  hf_cell *cell = new_row(rows);
+
+  if (!cell) return;
+  hf_mount_public(&node->facts, verdict, &mount);
+  put_text(rows, &cell, NULL); /* the schema is put in below, outside the mutex */
+  put_text(rows, &cell, node->path);
+  put_text(rows, &cell, mount.fstype);
+  put_text(rows, &cell, mount.source);
+  put_text(rows, &cell, mount.options);
+  put_text(rows, &cell, mount.mount_point);
+  put_text(rows, &cell, holdfast_word("class", verdict->mount_class));
+  put_text(rows, &cell, holdfast_word("shm", verdict->shm));
+  put_text(rows, &cell, holdfast_word("locks", verdict->locks));
+  put_text(rows, &cell, holdfast_word("durable", verdict->durable));
+  put_text(rows, &cell, holdfast_word("scope", verdict->scope));
+  put_text(rows, &cell, holdfast_word("rule", verdict->rule));
+  put_text(rows, &cell, mount.reason);
+  put_text(rows, &cell, holdfast_word("confidence", verdict->confidence));
+}
+
+/* The asking connection's own files are shown with the name that it knows them by. */
+static void put_schemas(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
+{
+  const hf_api *api = &owner->api;
+  sqlite3_stmt *list = NULL;
+
+  if (api->prepare_v2(db, "PRAGMA database_list", -1, &list, NULL) == SQLITE_OK) {
+    while (api->step(list) == SQLITE_ROW) {
+      const char *schema = (const char *)api->column_text(list, 1),
+                 *path = (const char *)api->column_text(list, 2);
+      for (int i = 0; schema && path && i < rows->count; i++) {
+        hf_cell *row = rows->cells + (size_t)i * (size_t)rows->columns;
+        if (row[0].text || !row[1].text || strcmp(row[1].text, path) != 0) continue;
+        row[0].text = strdup(schema);
+        break; /* several connections may have the file open: name one row */
+      }
+    }
+  }
+  (void)api->finalize(list); /* accepts NULL; a connection that cannot be asked leaves NULLs */
+}
+
+static void fill_mount(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
+{
+  pthread_mutex_lock(&owner->mutex);
+  for (const hf_node *node = owner->nodes; node; node = node->next) put_mount(rows, node);
+  pthread_mutex_unlock(&owner->mutex);
+  if (db && !rows->failed) put_schemas(owner, db, rows);
+}
+
+/* ---------------------------------------------------------------- holdfast_events */
+
+static const char *const event_columns[] = {"seq", "time", "path", "kind", "code", "detail", NULL};
+
+static void fill_events(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
+{
+  (void)db;
+  pthread_mutex_lock(&owner->mutex);
+  int64_t last = owner->event_seq, first = last > HF_EVENTS ? last - HF_EVENTS : 0;
+  for (int64_t seq = first; seq < last; seq++) {
+    const hf_event *event = &owner->events[seq % HF_EVENTS];
+    hf_cell *cell = new_row(rows);
+    if (!cell) break;
+    put_integer(&cell, event->seq);
+    put_integer(&cell, event->time);
+    put_text(rows, &cell, event->path);
+    put_text(rows, &cell, event->kind);
+    put_integer(&cell, event->code);
+    put_text(rows, &cell, event->detail);
+  }
+  pthread_mutex_unlock(&owner->mutex);
+}
+
+/* ---------------------------------------------------------------- all tables */
+
+const hf_table hf_tables[] = {{"holdfast_mount", mount_columns, fill_mount},
+                              {"holdfast_events", event_columns, fill_events}};
+const int hf_table_count = sizeof hf_tables / sizeof *hf_tables;
+
+int hf_rows_of(const hf_table *table, hf_vfs *owner, sqlite3 *db, hf_rows *out)
+{
+  hf_rows rows = {0};
+
+  while (table->columns[rows.columns]) rows.columns++;
+  table->fill(owner, db, &rows);
+  if (rows.failed) {
+    hf_rows_free(&rows);
+    return SQLITE_NOMEM;
+  }
+  *out = rows;
+  return SQLITE_OK;
+}
+
+void hf_rows_free(hf_rows *rows)
+{
+  for (int i = 0; i < rows->count * rows->columns; i++) free(rows->cells[i].text);
+  free(rows->cells);
+  memset(rows, 0, sizeof *rows);
+}
+
+void hf_rows_json(const hf_table *table, const hf_rows *rows, hf_text *out)
+{
+  hf_text_add(out, "[");
+  for (int i = 0; i < rows->count; i++) {
+    hf_text_add(out, i ? ",{" : "{");
+    for (int k = 0; k < rows->columns; k++) {
+      const hf_cell *cell = rows->cells + (size_t)i * (size_t)rows->columns + k;
+      hf_text_add(out, k ? ",\"%s\":" : "\"%s\":", table->columns[k]);
+      if (cell->is_integer)
+        hf_text_add(out, "%lld", (long long)cell->integer);
+      else
+        hf_text_json(out, cell->text);
+    }
+    hf_text_add(out, "}");
+  }
+  hf_text_add(out, "]");
+}
