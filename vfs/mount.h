@@ -30,6 +30,7 @@ typedef struct hf_mount_facts {
   bool split;   /* the file is on another mount than its directory (or one of its -wal, -shm, -journal is) */
   bool deleted; /* the mount's root was deleted, or the mount is no longer listed */
   bool unique_id; /* mount_id is never used again by this kernel */
+  bool gvisor;    /* inside a gVisor sandbox, which names every mount 9p */
   char how[12];   /* statmount | mountinfo | statfs: where fstype came from */
 } hf_mount_facts;
 
@@ -38,7 +39,8 @@ typedef struct hf_verdict {
   bool smb; /* byte-range locks must be converted, see smb_linux.c */
   bool nfs;
   bool refuse_when_strict; /* locks known to be local-only, or fake, on a mount that others can reach */
-  char reason[512];
+  char reason[512]; /* one sentence: what (type, source, deciding option) and why */
+  char notes[512];  /* every option that means something, "key=value: what it does", joined by "; " */
 } hf_verdict;
 
 /* mount.c: find mount `id` in the text of mountinfo. Returns 0, or -1 when it is not there or malformed. */
@@ -58,5 +60,8 @@ void hf_verdict_of(const hf_mount_facts *facts, int assume, hf_verdict *out);
 /* mount_<os>.c: facts and verdict of a path, one verdict cached per mount id and file oddity. `facts` may be
  * NULL. 0 or errno. */
 int hf_mount_verdict(const char *path, int assume, hf_mount_facts *facts, hf_verdict *out);
+
+/* words.c: the public form of both, options joined. Sets struct_size. */
+void hf_mount_public(const hf_mount_facts *facts, const hf_verdict *verdict, holdfast_mount *out);
 
 #endif
