@@ -53,18 +53,31 @@ static bool sidecar_exists(const hf_node *node, const char *suffix)
   return n > 0 && (size_t)n < sizeof path && lstat(path, &st) == 0;
 }
 
+/* Ask the server about both sidecars, so that the nested connection meets what is there and not what was
+ * cached. */
+static int refresh_sidecars(const char *path, bool smb, bool *wal)
+{
+  char sidecar[4096];
+  bool journal;
+  int error;
+
+  if (snprintf(sidecar, sizeof sidecar, "%s-journal", path) >= (int)sizeof sidecar) return ENAMETOOLONG;
+  error = hf_fresh_exists(sidecar, smb, &journal);
+  if (error) return error;
+  snprintf(sidecar, sizeof sidecar, "%s-wal", path);
+  return hf_fresh_exists(sidecar, smb, wal);
+}
+
 /* A -wal with content is opened by SQLite whatever the header says. */
 static int live_wal(hf_node *node, bool *out)
 {
   hf_vfs *owner = node->owner;
   char path[4096];
-  int found = 0, rc, error;
+  int found = 0, rc;
 
+  if (node->fresh)
+    return refresh_sidecars(node->path, node->verdict.smb, out) ? SQLITE_IOERR_ACCESS : SQLITE_OK;
   if (snprintf(path, sizeof path, "%s-wal", node->path) >= (int)sizeof path) return SQLITE_CANTOPEN;
-  if (node->fresh) {
-    error = hf_fresh_exists(path, node->verdict.smb, out);
-    return error ? SQLITE_IOERR_ACCESS : SQLITE_OK;
-  }
   rc = owner->base->xAccess(owner->base, path, SQLITE_ACCESS_EXISTS, &found);
   *out = found != 0;
   return rc;
@@ -200,21 +213,15 @@ int hf_convert(hf_vfs *owner, const char *path, int wait_ms, bool *converted, ch
 int hf_convert_by_hand(hf_vfs *owner, const char *path, int wait_ms, bool *converted, char *message,
                        size_t size)
 {
-  char sidecar[4096];
   hf_mount_facts facts;
   hf_verdict verdict;
   bool ignored;
   int error = hf_mount_verdict(path, HOLDFAST_ASSUME_NOTHING, &facts, &verdict);
 
   if (!error && !facts.file_exists) error = ENOENT;
-  if (!error && (verdict.nfs || verdict.smb)) {
-    if (verdict.smb)
-      (void)hf_syscalls_need_smb(owner, NULL, facts.device); /* without it the answer is BUSY */
-    snprintf(sidecar, sizeof sidecar, "%s-journal", path);
-    error = hf_fresh_exists(sidecar, verdict.smb, &ignored);
-    snprintf(sidecar, sizeof sidecar, "%s-wal", path);
-    if (!error) error = hf_fresh_exists(sidecar, verdict.smb, &ignored);
-  }
+  if (!error && verdict.smb)
+    (void)hf_syscalls_need_smb(owner, NULL, facts.device); /* else the answer is BUSY */
+  if (!error && (verdict.nfs || verdict.smb)) error = refresh_sidecars(path, verdict.smb, &ignored);
   if (error) {
     snprintf(message, size, "%s", strerror(error));
     return SQLITE_CANTOPEN;

@@ -49,7 +49,7 @@ static int load(sqlite3 *db, char **error, const sqlite3_api_routines *routines,
     snprintf(message, sizeof message, "holdfast: SQLite %s is too old, 3.15.0 is needed", api.libversion());
     rc = SQLITE_ERROR;
   } else {
-    rc = hf_register(&api, NULL, true, out, message, sizeof message);
+    rc = hf_register(&api, NULL, out, message, sizeof message);
   }
   if (rc && message[0] && error) {
     *error = api.malloc((int)strlen(message) + 1);

@@ -26,7 +26,7 @@ static int register_linked(const holdfast_config *config, hf_vfs **out)
 {
   hf_api api = linked_api();
   char message[300] = "";
-  int rc = hf_register(&api, config, false, out, message, sizeof message);
+  int rc = hf_register(&api, config, out, message, sizeof message);
 
   if (rc && message[0]) {
     sqlite3_log(SQLITE_WARNING, "%s", message);

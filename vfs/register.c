@@ -118,8 +118,8 @@ static void list(hf_vfs *made)
   atomic_store(&all, made);
 }
 
-static int register_new(const hf_api *api, const holdfast_config *config, bool extension, hf_vfs **out,
-                        char *message, size_t size)
+static int register_new(const hf_api *api, const holdfast_config *config, hf_vfs **out, char *message,
+                        size_t size)
 {
   sqlite3_vfs *base = api->vfs_find(NULL);
   hf_settings settings;
@@ -135,7 +135,6 @@ static int register_new(const hf_api *api, const holdfast_config *config, bool e
   if (rc) return rc;
   made = make(api, base);
   if (!made) return SQLITE_NOMEM;
-  made->extension = extension;
   rc = configure(made, &settings, log, config, message, size);
   if (rc) {
     unmake(made);
@@ -148,8 +147,7 @@ static int register_new(const hf_api *api, const holdfast_config *config, bool e
   return rc;
 }
 
-int hf_register(const hf_api *api, const holdfast_config *config, bool extension, hf_vfs **out, char *message,
-                size_t size)
+int hf_register(const hf_api *api, const holdfast_config *config, hf_vfs **out, char *message, size_t size)
 {
   sqlite3_vfs *there;
   int rc = SQLITE_OK;
@@ -157,12 +155,11 @@ int hf_register(const hf_api *api, const holdfast_config *config, bool extension
   pthread_mutex_lock(&register_mutex);
   there = api->vfs_find(HF_VFS_NAME);
   if (!there) {
-    rc = register_new(api, config, extension, out, message, size);
+    rc = register_new(api, config, out, message, size);
   } else if (there->xOpen == hf_xOpen) {
     hf_vfs *owner = there->pAppData;
     if (lost_default(api, owner)) rc = api->vfs_register(there, 1);
     if (rc == SQLITE_OK && config) rc = configure(owner, &owner->settings, owner->log, config, message, size);
-    if (extension) owner->extension = true;
     if (rc == SQLITE_OK) *out = owner;
   } else if (is_holdfast(there)) {
     *out = NULL; /* the other copy does the work */

@@ -60,8 +60,7 @@ typedef struct hf_vfs {
   sqlite3_vfs vfs;
   sqlite3_vfs *base;
   hf_api api;
-  bool extension; /* came by load_extension(): SQL objects are added to every connection */
-  int slot;       /* number of this library in callbacks that carry no pointer, -1 = none left (slots.h) */
+  int slot; /* number of this library in callbacks that carry no pointer, -1 = none left (slots.h) */
   struct hf_vfs *next;
 
   atomic_int fresh_files; /* open files whose -journal and -wal must be asked of a server */
@@ -111,8 +110,7 @@ static inline sqlite3_file *hf_base_of(sqlite3_file *file)
 }
 
 /* register.c: make (or find again) the hf_vfs of a SQLite library. `config` may be NULL. */
-int hf_register(const hf_api *api, const holdfast_config *config, bool extension, hf_vfs **out, char *message,
-                size_t size);
+int hf_register(const hf_api *api, const holdfast_config *config, hf_vfs **out, char *message, size_t size);
 hf_vfs *hf_vfs_of(
     sqlite3_vfs *vfs); /* also right for copies of our struct, and for strangers that lent our pointers */
 hf_vfs *hf_vfs_in(const hf_api *api); /* the one registered in that library, NULL = none */
