@@ -58,7 +58,7 @@ unit_programs  := $(call programs,$(unit_sources))
 scene_programs := $(call programs,$(scene_sources))
 bench_programs := $(patsubst %.c,$(BUILD)/%,$(bench_sources))
 
-.PHONY: all programs tests benches check demo lab lint bench long memcheck install uninstall clean help FORCE
+.PHONY: all tests benches check demo lab lint bench long memcheck install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -130,14 +130,16 @@ $(BUILD)/flags: FORCE
 # is a second make, because the compiler may be one of the things that were just installed.
 
 CHECK ?= unit,proc,fault,clients,suite,memcheck
-comma := ,
-parts := $(subst $(comma), ,$(CHECK))
+comma  := ,
+parts  := $(subst $(comma), ,$(CHECK))
+groups := $(sort $(foreach part,$(parts),$(firstword $(subst /, ,$(part)))))
+wanted  = $(addprefix $(BUILD)/tests/,$(addsuffix /%,$(groups) $(if $(filter memcheck,$(groups)),unit)))
 build  = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2)
 test_env = HF_BUILD='$(abspath $(BUILD))' HF_SOURCE='$(CURDIR)'
 
 check:
-	$(Q)tools/deps build $(parts)
-	$(Q)$(build) tests
+	$(Q)tools/deps build $(groups)
+	+$(Q)$(build) all $(filter $(wanted),$(unit_programs) $(scene_programs))
 	$(Q)$(test_env) tests/run $(parts)
 
 memcheck:
@@ -145,28 +147,26 @@ memcheck:
 
 demo:
 	$(Q)tools/deps build $(if $(LAB),lab,demo)
-	$(Q)$(build) all
+	+$(Q)$(build) all
 	$(Q)$(test_env) $(if $(LAB),tests/lab/demo.sh,tools/demo.sh $(if $(DIR),'$(DIR)'))
 
 lab:
 	$(Q)tools/deps build lab
-	$(Q)$(build) tests
+	+$(Q)$(build) all
 	$(Q)$(test_env) tests/lab/run.sh
 
 lint:
-	$(Q)tools/deps build lint
+	$(Q)tools/deps build unit lint
 	$(Q)$(test_env) tools/lint
 
 bench:
 	$(Q)tools/deps build bench
-	$(Q)$(build) benches
+	+$(Q)$(build) benches
 	$(Q)$(test_env) bench/run.sh
 
 long:
-	$(Q)tools/deps build $(parts) lab
-	$(Q)$(build) tests
-	$(Q)$(test_env) HF_LONG=1 tests/run $(parts)
-	$(Q)$(test_env) HF_LONG=1 tests/lab/run.sh
+	$(Q)HF_LONG=1 $(MAKE) --no-print-directory check
+	$(Q)HF_LONG=1 $(MAKE) --no-print-directory lab
 
 # ---------------------------------------------------------------- installation
 

@@ -8,7 +8,8 @@
 # if one is not as it should be, the demo says so and ends with exit 1.
 set -u
 
-: "${HF_BUILD:=$(cd "$(dirname "$0")/.." && pwd)/build}"
+: "${HF_SOURCE:=$(cd "$(dirname "$0")/.." && pwd)}"
+: "${HF_BUILD:=$HF_SOURCE/build}"
 export SHIM=$HF_BUILD/holdfast
 unset HOLDFAST_MODE HOLDFAST_ASSUME HOLDFAST_JOURNAL HOLDFAST_STRICT
 export HOLDFAST_LOG=none
@@ -73,16 +74,17 @@ existing_wal() {
      INSERT INTO note SELECT 'old', i FROM n" >/dev/null
   [ -s "$db-wal" ] || fail "$db has no -wal"
   row 'before' "journal mode wal, 1000 rows in $db-wal, database file $(stat -c %s "$db") bytes"
-  mode=$(shell "$db" 'PRAGMA journal_mode') || fail 'the existing database could not be opened'
+  mode=$(HOLDFAST_LOG=log shell "$db" 'PRAGMA journal_mode') || fail 'the existing database could not be opened'
   counted=$(stock "$db" 'SELECT count(*) FROM note')
   row 'after one open through holdfast' "journal mode $mode, $counted rows, no -wal, file $(stat -c %s "$db") bytes"
+  row 'what holdfast logged' "$(cut -c 1-200 log)"
   [ "$mode" = delete ] || fail 'not converted'
   [ "$counted" = 1000 ] || fail 'rows are missing'
   [ ! -e "$db-wal" ] || fail 'there still is a -wal'
   [ "$(stock "$db" 'PRAGMA integrity_check')" = ok ] || fail 'plain SQLite finds damage'
 }
 
-echo "holdfast $(cat "$(dirname "$SHIM")/../VERSION" 2>/dev/null) with sqlite3 $(sqlite3 --version | cut -d' ' -f1) and" \
+echo "holdfast $(cat "$HF_SOURCE/VERSION") with sqlite3 $(sqlite3 --version | cut -d' ' -f1) and" \
      "$($python --version | tr '[:upper:]' '[:lower:]'), in $place"
 
 case $(shell here.db 'PRAGMA holdfast') in
