@@ -107,10 +107,10 @@ $(bench_programs): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(support) $(archive
 
 # ---------------------------------------------------------------- objects
 
-# Include arrows (make lint checks the sources too): a unit test may see the header that it tests.
+# Include arrows (make lint checks the sources too): a unit test or a bench may see the header of its subject.
 $(BUILD)/obj/tests/%.o: hf_includes = -Itests/support
 $(BUILD)/obj/tests/unit/%.o: hf_includes = -Itests/support -Ivfs -Ilib -Icli
-$(BUILD)/obj/bench/%.o: hf_includes = -Itests/support
+$(BUILD)/obj/bench/%.o: hf_includes = -Itests/support -Ivfs
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)

@@ -217,6 +217,8 @@ static void apply_assume(int assume, hf_verdict *v, const grounds *g)
 static void write_reason(const hf_mount_facts *f, int assume, const grounds *g, hf_verdict *v)
 {
   static const char *const assumed[] = {"", "local", "one-host", "network"};
+  /* "tmpfs from tmpfs" and "overlay from none" say nothing. */
+  bool source = f->source[0] && strcmp(f->source, "none") != 0 && strcmp(f->source, f->fstype) != 0;
   char what[80];
 
   if (f->fstype[0])
@@ -226,8 +228,8 @@ static void write_reason(const hf_mount_facts *f, int assume, const grounds *g, 
                    hf_fs_by_magic(f->magic) ? ", as of " : "", hf_fs_by_magic(f->magic) ? g->type->name : "");
   else
     (void)snprintf(what, sizeof what, "unknown file system");
-  (void)snprintf(v->reason, sizeof v->reason, "%s%s%.100s%s%s: %s%s%s%s", what, f->source[0] ? " from " : "",
-                 f->source, g->with[0] && g->option ? " with " : "", g->option ? g->with : "", g->why,
+  (void)snprintf(v->reason, sizeof v->reason, "%s%s%.100s%s%s: %s%s%s%s", what, source ? " from " : "",
+                 source ? f->source : "", g->option ? " with " : "", g->option ? g->with : "", g->why,
                  assume ? " (taken for " : "", assume ? assumed[assume] : "", assume ? " as you said)" : "");
   for (char *p = v->reason; *p; p++)
     if ((unsigned char)*p < 0x20 || *p == 0x7F) *p = '?';

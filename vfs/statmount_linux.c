@@ -57,6 +57,8 @@ struct answer {
 _Static_assert(sizeof(struct request) == 24, "struct mnt_id_req, first version");
 _Static_assert(offsetof(struct answer, strings) == 512, "struct statmount of the kernel");
 
+#define ATIME_BITS 0x70 /* none of them: relatime, the default */
+
 /* Bits of attributes and of sb_flags, and the words that mountinfo has for them. */
 static const struct word {
   uint32_t bit;
@@ -123,6 +125,7 @@ int hf_statmount(uint64_t id, hf_mount_facts *f)
   copy(f->mount_point, sizeof f->mount_point, string(&a, a.point));
   add_words(f->mount_options, sizeof f->mount_options, a.attributes, mount_words,
             sizeof mount_words / sizeof mount_words[0]);
+  if (!(a.attributes & ATIME_BITS)) strcat(f->mount_options, ",relatime"); /* far from full: seven words */
   add_super_options(&a, f);
   f->magic = (uint32_t)a.magic;
   copy(f->how, sizeof f->how, "statmount");
