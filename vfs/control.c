@@ -1,5 +1,6 @@
 /*
- * control.c - xFileControl, and the one write that is looked at.
+ * control.c - xFileControl, and the one write that is looked at (with the locks that tell what kind of write
+ * it is).
  *
  * Answers what the shim alone can answer (VFSNAME, our PRAGMAs, HOLDFAST_FCNTL_...) and hands all else to the
  * base. What the PRAGMAs say is in pragma.c.
@@ -74,4 +75,21 @@ int hf_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 of
     return SQLITE_READONLY;
   }
   return node->base->pMethods->xWrite(node->base, data, amount, offset);
+}
+
+int hf_xLock_noted(sqlite3_file *file, int level)
+{
+  hf_node *node = hf_node_of(file);
+  int rc = node->base->pMethods->xLock(node->base, level);
+
+  if (rc == SQLITE_OK && level == SQLITE_LOCK_RESERVED) node->reserved = true;
+  return rc;
+}
+
+int hf_xUnlock_noted(sqlite3_file *file, int level)
+{
+  hf_node *node = hf_node_of(file);
+
+  node->reserved = false; /* SQLite unlocks to SHARED or NONE only */
+  return node->base->pMethods->xUnlock(node->base, level);
 }

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -55,32 +56,67 @@ static bool sidecar_exists(const hf_node *node, const char *suffix)
 
 /* Ask the server about both sidecars, so that the nested connection meets what is there and not what was
  * cached. */
-static int refresh_sidecars(const char *path, bool smb, bool *wal)
+static int refresh_sidecars(const char *path, bool smb, bool *journal, bool *wal)
 {
   char sidecar[4096];
-  bool journal;
   int error;
 
   if (snprintf(sidecar, sizeof sidecar, "%s-journal", path) >= (int)sizeof sidecar) return ENAMETOOLONG;
-  error = hf_fresh_exists(sidecar, smb, &journal);
+  error = hf_fresh_exists(sidecar, smb, journal);
   if (error) return error;
   snprintf(sidecar, sizeof sidecar, "%s-wal", path);
   return hf_fresh_exists(sidecar, smb, wal);
 }
 
-/* A -wal with content is opened by SQLite whatever the header says. */
-static int live_wal(hf_node *node, bool *out)
+static int find_sidecar(const hf_node *node, const char *suffix, bool *out)
 {
-  hf_vfs *owner = node->owner;
+  sqlite3_vfs *base = node->owner->base;
   char path[4096];
   int found = 0, rc;
 
-  if (node->fresh)
-    return refresh_sidecars(node->path, node->verdict.smb, out) ? SQLITE_IOERR_ACCESS : SQLITE_OK;
-  if (snprintf(path, sizeof path, "%s-wal", node->path) >= (int)sizeof path) return SQLITE_CANTOPEN;
-  rc = owner->base->xAccess(owner->base, path, SQLITE_ACCESS_EXISTS, &found);
+  if (snprintf(path, sizeof path, "%s%s", node->path, suffix) >= (int)sizeof path) return SQLITE_CANTOPEN;
+  rc = base->xAccess(base, path, SQLITE_ACCESS_EXISTS, &found);
   *out = found != 0;
   return rc;
+}
+
+static int find_sidecars(const hf_node *node, bool *journal, bool *wal)
+{
+  int rc;
+
+  if (node->fresh)
+    return refresh_sidecars(node->path, node->verdict.smb, journal, wal) ? SQLITE_IOERR_ACCESS : SQLITE_OK;
+  rc = find_sidecar(node, "-journal", journal);
+  return rc ? rc : find_sidecar(node, "-wal", wal);
+}
+
+/*
+ * Somebody was killed while he switched the header: the file says "rollback journal", and its hot journal
+ * holds the page that says "WAL". The switch journals page 1 and nothing else. Opening a journal drops no
+ * lock of the database.
+ */
+static bool journal_restores_wal(const hf_node *node)
+{
+  sqlite3_vfs *base = node->owner->base;
+  char path[4096];
+  unsigned char head[28], page[4 + HEADER];
+  sqlite3_file *journal = calloc(1, (size_t)base->szOsFile);
+  bool restores = false;
+  int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_JOURNAL, got = 0;
+
+  if (!journal) return false; /* SQLite will meet the same lack */
+  snprintf(path, sizeof path, "%s-journal", node->path);
+  if (base->xOpen(base, path, journal, flags, &got) == SQLITE_OK &&
+      journal->pMethods->xRead(journal, head, sizeof head, 0) == SQLITE_OK) {
+    static const unsigned char magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    uint32_t sector = (uint32_t)head[20] << 24 | head[21] << 16 | head[22] << 8 | head[23];
+    restores = memcmp(head, magic, sizeof magic) == 0 && sector >= 32 && sector <= 65536 &&
+               journal->pMethods->xRead(journal, page, sizeof page, sector) == SQLITE_OK &&
+               memcmp(page, "\0\0\0\1", 4) == 0 && says_wal(page + 4);
+  }
+  if (journal->pMethods) (void)journal->pMethods->xClose(journal); /* it was only read */
+  free(journal);
+  return restores;
 }
 
 /* NULL when the database may be converted, else why not. */
@@ -114,7 +150,7 @@ int hf_settle_wal(hf_node *node, const char *path, bool read_only)
 {
   unsigned char header[HEADER] = {0};
   char message[256] = "";
-  bool wal_file = false, converted = false;
+  bool journal = false, wal = false, converted = false;
   sqlite3_int64 size = 0;
   const char *why;
   int rc;
@@ -125,9 +161,10 @@ int hf_settle_wal(hf_node *node, const char *path, bool read_only)
   if (rc) return rc;
   if (memcmp(header, "SQLite format 3", 16) != 0)
     return SQLITE_OK; /* encrypted, or no database: SQLite will say */
-  rc = live_wal(node, &wal_file);
+  rc = find_sidecars(node, &journal, &wal);
   if (rc) return rc;
-  if (!says_wal(header) && !wal_file) return SQLITE_OK;
+  /* A -wal with content is opened by SQLite whatever the header says. */
+  if (!says_wal(header) && !wal && !(journal && journal_restores_wal(node))) return SQLITE_OK;
   if (node->wal_exclusive) {
     node->wal_found = true;
     return SQLITE_OK;
@@ -221,7 +258,7 @@ int hf_convert_by_hand(hf_vfs *owner, const char *path, int wait_ms, bool *conve
   if (!error && !facts.file_exists) error = ENOENT;
   if (!error && verdict.smb)
     (void)hf_syscalls_need_smb(owner, NULL, facts.device); /* else the answer is BUSY */
-  if (!error && (verdict.nfs || verdict.smb)) error = refresh_sidecars(path, verdict.smb, &ignored);
+  if (!error && (verdict.nfs || verdict.smb)) error = refresh_sidecars(path, verdict.smb, &ignored, &ignored);
   if (error) {
     snprintf(message, size, "%s", strerror(error));
     return SQLITE_CANTOPEN;
@@ -233,16 +270,17 @@ int hf_convert_by_hand(hf_vfs *owner, const char *path, int wait_ms, bool *conve
 
 /*
  * `PRAGMA journal_mode=WAL` without a schema reaches attached databases without asking their files, and under
- * locking_mode=EXCLUSIVE SQLite then writes a WAL header. That write changes the two version bytes and the
- * counters of the first 100 bytes and nothing else. (The backup API copies a whole WAL database: that may
- * pass, the copy is converted when it is opened next.)
+ * locking_mode=EXCLUSIVE SQLite then writes a WAL header. (The rollback of somebody's half switch writes one,
+ * too, but that one never takes RESERVED.) The switch changes the two version bytes and the counters of the
+ * first 100 bytes and nothing else. (The backup API copies a whole WAL database: that may pass, the copy is
+ * converted when it is opened next.)
  */
 bool hf_is_mode_flip(hf_node *node, const void *page, int amount)
 {
   const unsigned char *new_header = page;
   unsigned char old[HEADER] = {0};
 
-  if (amount < HEADER || !says_wal(new_header) || read_header(node, old)) return false;
+  if (!node->reserved || amount < HEADER || !says_wal(new_header) || read_header(node, old)) return false;
   if (memcmp(old, "SQLite format 3", 16) != 0 || says_wal(old)) return false;
   return memcmp(old + AT_READ_VERSION + 1, new_header + AT_READ_VERSION + 1,
                 AT_COUNTER - AT_READ_VERSION - 1) == 0 &&

@@ -136,6 +136,11 @@ static int apply_enforced(hf_node *node, bool read_only)
                 "locks on SMB cannot be converted for this VFS or system: writes will answer \"database is "
                 "locked\"");
   }
+  if (verdict->smb)
+    hf_report(node->owner, "warned", "smb", node->path, 0,
+              "SMB: one writer at a time is safe as far as it was tried; forked children and synchronous=OFF "
+              "with killed "
+              "processes are not (docs/limits.md)");
   if (node->set.journal == HOLDFAST_JOURNAL_WAL_EXCLUSIVE && !node->wal_allowed) {
     node->wal_exclusive = wal_exclusive_possible(verdict);
     if (!node->wal_exclusive)

@@ -181,8 +181,8 @@ void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *b
   MIRROR(methods, base, xTruncate);
   MIRROR(methods, base, xSync);
   MIRROR(methods, base, xFileSize);
-  MIRROR(methods, base, xLock);
-  MIRROR(methods, base, xUnlock);
+  methods->xLock = wal_allowed ? hf_xLock : hf_xLock_noted;
+  methods->xUnlock = wal_allowed ? hf_xUnlock : hf_xUnlock_noted;
   MIRROR(methods, base, xCheckReservedLock);
   MIRROR(methods, base, xSectorSize);
   MIRROR(methods, base, xDeviceCharacteristics);

@@ -8,9 +8,9 @@
  * Who guards what:
  *   hf_vfs.mutex    the list of nodes, the settings, the events and the log's memory. A leaf: nothing of
  *                   SQLite and no file is touched while it is held, except that a log line is written.
- *   hf_node         its fields are set in xOpen and then constant, but for `pdb` and `journal_seen`, which
- *                   change under the mutex of the connection (SQLite holds it in xFileControl).
- *   the list of all hf_vfs (register.c) only grows; it is read without a lock.
+ *   hf_node         its fields are set in xOpen and then constant, but for `pdb`, `journal_seen`, `reserved`,
+ * which change under the mutex of the connection (SQLite holds it in xFileControl). the list of all hf_vfs
+ * (register.c) only grows; it is read without a lock.
  */
 #ifndef HF_VFS_H
 #define HF_VFS_H
@@ -84,6 +84,7 @@ struct hf_node {
   hf_verdict verdict;
   bool wal_allowed;   /* the base's shared memory and mmap are handed through */
   bool wal_exclusive; /* WAL under locking_mode=EXCLUSIVE was asked for and can work here */
+  bool reserved;      /* RESERVED was granted and not given back; kept only where WAL is not allowed */
   bool wal_found;     /* with wal_exclusive: it was in WAL mode when it was opened */
   bool fresh;         /* the existence of -journal and -wal is asked of the server */
   bool smb_locks;     /* the override of fcntl converts this file's locks */
@@ -128,6 +129,8 @@ int hf_xClose(sqlite3_file *file);
 int hf_xAccess(sqlite3_vfs *vfs, const char *name, int flags, int *out);
 int hf_xFileControl(sqlite3_file *file, int op, void *arg);
 int hf_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset);
+int hf_xLock_noted(sqlite3_file *file, int level);
+int hf_xUnlock_noted(sqlite3_file *file, int level);
 void hf_pass_vfs_methods(sqlite3_vfs *vfs, const sqlite3_vfs *base);
 void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed);
 hf_node *hf_node_by_sidecar(hf_vfs *owner, const char *name, size_t *stem); /* call with owner->mutex held */
