@@ -21,7 +21,7 @@ INSTALL ?= install
 CFLAGS  ?= -O2 -g
 
 Q := $(if $(V),,@)
-say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+say = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 hf_cppflags := -D_GNU_SOURCE -Iinclude
 hf_cflags   := -std=c11 -fPIC -fvisibility=hidden -Wall -Wextra -Wshadow -Wstrict-prototypes \
@@ -69,9 +69,9 @@ benches: all $(bench_programs)
 # ---------------------------------------------------------------- the products
 
 # The extension needs libc only: it calls SQLite through the table that the loading library hands it.
-$(ext): $(ext_objects)
+$(ext): $(ext_objects) packaging/extension.map
 	$(call say,LINK,$@)
-	$(Q)$(link) -shared -Wl,-z,defs -o $@ $(ext_objects)
+	$(Q)$(link) -shared -Wl,-z,defs -Wl,--version-script=packaging/extension.map -o $@ $(ext_objects)
 
 $(archive): $(lib_objects)
 	$(call say,AR,$@)
