@@ -1,0 +1,361 @@
+/*
+ * cases.c - the lab's cases. Each does one thing on one mount, with plain SQLite or through the shim,
+ * and prints in a few words what happened; what should have happened is in cases.sh.
+ *
+ *   cases CASE    environment: CASE_DIR (the mount), CASE_SERVER (the same files without the mount),
+ *                 CASE_RO (the mount again, read-only), CASE_SHIM (absent: plain SQLite),
+ *                 CASE_WRITER_SHIM (of the writer that dies), CASE_CLIENT2 (a process there)
+ *
+ * Exit code 0: it ran; 77: it cannot run here; anything else: the lab itself failed.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kit.h"
+
+enum { PATH_BYTES = 2048, ROUNDS = 10, COMMITS = 40, PAGES = 40 };
+
+static const char *shim; /* NULL: plain SQLite */
+static char db[PATH_BYTES], server_db[PATH_BYTES], readonly_db[PATH_BYTES];
+
+/* A setting; NULL when it is absent or empty. */
+static const char *setting(const char *name)
+{
+  const char *value = getenv(name);
+
+  return value != NULL && *value != '\0' ? value : NULL;
+}
+
+static const char *need(const char *name)
+{
+  const char *value = setting(name);
+
+  if (value == NULL) {
+    printf("needs %s\n", name);
+    exit(77);
+  }
+  return value;
+}
+
+static void name_files(const char *name, int round)
+{
+  const char *kind = shim != NULL ? "holdfast" : "stock";
+  const char *dir = need("CASE_DIR"), *below = need("CASE_SERVER"), *ro = need("CASE_RO");
+
+  (void)snprintf(db, sizeof db, "%s/%s-%s%d.db", dir, name, kind, round);
+  (void)snprintf(server_db, sizeof server_db, "%s/%s-%s%d.db", below, name, kind, round);
+  (void)snprintf(readonly_db, sizeof readonly_db, "%s/%s-%s%d.db", ro, name, kind, round);
+}
+
+/* "ok X" -> X; an error is shortened to its code, which is what the table has room for. */
+static const char *short_answer(const char *answer)
+{
+  static char text[64];
+
+  if (strncmp(answer, "ok ", 3) == 0) return answer + 3;
+  if (strcmp(answer, "ok") == 0) return "";
+  (void)snprintf(text, sizeof text, "%s", answer);
+  if (strncmp(text, "error ", 6) == 0) text[6 + strcspn(text + 6, " ")] = '\0';
+  return *text != '\0' ? text : "agent died";
+}
+
+static const char *side_files(void)
+{
+  bool wal = kit_exists(db, "-wal"), shm = kit_exists(db, "-shm");
+
+  if (wal && shm) return "-wal and -shm";
+  return wal ? "-wal" : shm ? "-shm" : "no side files";
+}
+
+/* A WAL database whose 1,000 rows are in its -wal alone: its maker is killed before any checkpoint. */
+static void make_wal_database(void)
+{
+  kit_agent maker = kit_start(NULL, NULL);
+
+  kit_must(&maker, "open %s", server_db);
+  kit_must(&maker, "sql PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=FULL");
+  kit_must(
+      &maker,
+      "sql CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<1000) "
+      "INSERT INTO t SELECT i FROM n");
+  kit_kill(&maker);
+  if (!kit_exists(server_db, "-wal")) kit_fail("no -wal was left behind");
+}
+
+/* ---- 1: what is this mount */
+
+/* The value of "key":"value" in a JSON text that holds no quotes inside its values. */
+static const char *json_word(const char *json, const char *key)
+{
+  static char words[2][64];
+  static int which;
+  char quoted[64];
+  const char *p;
+
+  which = !which;
+  words[which][0] = '\0';
+  (void)snprintf(quoted, sizeof quoted, "\"%s\":\"", key);
+  p = strstr(json, quoted);
+  if (p != NULL)
+    (void)snprintf(words[which], sizeof words[which], "%.*s", (int)strcspn(p + strlen(quoted), "\""),
+                   p + strlen(quoted));
+  return words[which];
+}
+
+static void case_verdict(void)
+{
+  kit_agent agent = kit_start(shim, NULL);
+  const char *heard;
+
+  kit_must(&agent, "open %s", db);
+  heard = kit_ask(&agent, "sql PRAGMA holdfast_mount");
+  if (strcmp(heard, "ok") == 0) {
+    printf("nothing is said");
+  } else if (strncmp(heard, "ok ", 3) == 0) {
+    const char *kind = json_word(heard, "class"), *rule = json_word(heard, "rule");
+
+    printf("%s, %s", kind, rule);
+  } else {
+    printf("%s", heard);
+  }
+  kit_stop(&agent);
+}
+
+/* ---- 2: WAL asked for by a program that does not know where it is */
+
+static void wal_asked(const char *before)
+{
+  kit_agent agent = kit_start(shim, NULL);
+
+  kit_must(&agent, "open %s", db);
+  if (before != NULL) kit_must(&agent, "sql %s", before);
+  printf("%s", short_answer(kit_ask(&agent, "sql PRAGMA journal_mode=WAL")));
+  if (strncmp(kit_ask(&agent, "sql CREATE TABLE t(a); INSERT INTO t VALUES(1)"), "ok", 2) != 0)
+    printf(", cannot write");
+  printf(", %s", side_files());
+  kit_stop(&agent);
+}
+
+static void case_wal(void)
+{
+  wal_asked(NULL);
+}
+static void case_wal_exclusive(void)
+{
+  wal_asked("PRAGMA locking_mode=EXCLUSIVE");
+}
+
+/* ---- 3: a database that is in WAL mode already */
+
+static void case_rows_in_wal(void)
+{
+  kit_agent agent, plain;
+  uint64_t db_sum, wal_sum;
+  const char *heard;
+
+  make_wal_database();
+  db_sum = kit_sum(server_db, "");
+  wal_sum = kit_sum(server_db, "-wal");
+  agent = kit_start(shim, NULL);
+  heard = kit_ask(&agent, "open %s", db);
+  if (strncmp(heard, "ok", 2) == 0) heard = kit_ask(&agent, "sql SELECT count(*) FROM t");
+  if (strncmp(heard, "ok", 2) != 0) {
+    bool same = kit_sum(server_db, "") == db_sum && kit_sum(server_db, "-wal") == wal_sum;
+
+    printf("%s, %s", short_answer(heard), same ? "unchanged" : "CHANGED");
+    kit_stop(&agent);
+    return;
+  }
+  printf("%s rows", short_answer(heard));
+  printf(", %s", short_answer(kit_ask(&agent, "sql PRAGMA journal_mode")));
+  kit_stop(&agent);
+
+  plain = kit_start(NULL, NULL); /* what others find afterwards */
+  kit_must(&plain, "open %s", server_db);
+  heard = kit_ask(&plain, "sql SELECT count(*) FROM t; PRAGMA integrity_check");
+  if (strcmp(heard, "ok 1000|ok") != 0) printf(", then %s", heard);
+  kit_stop(&plain);
+}
+
+/* ---- 4: the same, while a plain process has it open in WAL mode */
+
+static void case_attached(void)
+{
+  kit_agent holder = kit_start(NULL, NULL), agent;
+  uint64_t db_sum, wal_sum;
+  const char *heard, *where = "";
+  bool same;
+
+  make_wal_database();
+  heard = kit_ask(&holder, "open %s", db);
+  if (strncmp(heard, "ok", 2) == 0) heard = kit_ask(&holder, "sql SELECT count(*) FROM t");
+  if (strcmp(heard, "ok 1000") != 0) {
+    where = ", held below"; /* plain SQLite cannot use WAL on this mount at all */
+    kit_must(&holder, "open %s", server_db);
+    kit_must(&holder, "sql SELECT count(*) FROM t");
+  }
+  db_sum = kit_sum(server_db, "");
+  wal_sum = kit_sum(server_db, "-wal");
+  agent = kit_start(shim, NULL);
+  heard = kit_ask(&agent, "open %s", db);
+  if (strncmp(heard, "ok", 2) == 0)
+    heard = kit_ask(&agent, "sql SELECT count(*) FROM t; PRAGMA journal_mode");
+  printf("%s", short_answer(heard));
+  same = kit_sum(server_db, "") == db_sum && kit_sum(server_db, "-wal") == wal_sum;
+  printf(", %s%s", same ? "unchanged" : "CHANGED", where);
+  if (strcmp(kit_ask(&holder, "sql SELECT count(*) FROM t"), "ok 1000") != 0) printf(", HOLDER BROKEN");
+  kit_stop(&agent);
+  kit_stop(&holder);
+}
+
+/* ---- 5: read-only mounts */
+
+static void case_readonly(void)
+{
+  kit_agent agent = kit_start(NULL, NULL);
+
+  kit_must(&agent, "open %s", server_db);
+  kit_must(&agent, "sql CREATE TABLE t(a); INSERT INTO t VALUES(7)");
+  kit_stop(&agent);
+  agent = kit_start(shim, NULL);
+  (void)kit_ask(&agent, "open %s", readonly_db); /* if it failed, so does the next step, and is shown */
+  printf("reads %s", short_answer(kit_ask(&agent, "sql SELECT a FROM t")));
+  printf(", write %s", short_answer(kit_ask(&agent, "sql INSERT INTO t VALUES(8)")));
+  kit_stop(&agent);
+}
+
+static void case_readonly_wal(void)
+{
+  kit_agent agent;
+  uint64_t db_sum, wal_sum;
+  const char *heard;
+
+  make_wal_database();
+  db_sum = kit_sum(server_db, "");
+  wal_sum = kit_sum(server_db, "-wal");
+  agent = kit_start(shim, NULL);
+  heard = kit_ask(&agent, "open %s", readonly_db);
+  if (strncmp(heard, "ok", 2) == 0) heard = kit_ask(&agent, "sql SELECT count(*) FROM t");
+  printf("%s", short_answer(heard));
+  printf(", %s",
+         kit_sum(server_db, "") == db_sum && kit_sum(server_db, "-wal") == wal_sum ? "unchanged" : "CHANGED");
+  kit_stop(&agent);
+}
+
+/* ---- 6: a writer on client 2 dies between two pages, client 1 reads next */
+
+/* One row to a page, all of one version: two versions seen at once are half a transaction. */
+static void make_versions(const char *writer_shim, const char *client2)
+{
+  kit_agent maker = kit_start(writer_shim, client2);
+
+  kit_must(&maker, "open %s", db);
+  kit_must(&maker,
+           "sql CREATE TABLE t(id INTEGER PRIMARY KEY, v INT, pad BLOB); WITH RECURSIVE n(i) AS (SELECT 1 "
+           "UNION ALL SELECT i+1 FROM n WHERE i<%d) INSERT INTO t SELECT i, 0, zeroblob(3500) FROM n",
+           PAGES);
+  kit_stop(&maker);
+}
+
+static bool half_read(const char *writer_shim, const char *client2, int round)
+{
+  kit_agent reader, writer;
+  const char *heard;
+  bool half;
+
+  name_files("crash", round);
+  make_versions(writer_shim, client2);
+  reader = kit_start(shim, NULL);
+  kit_must(&reader, "open %s", db);
+  kit_must(&reader, "sql SELECT sum(v) FROM t"); /* and so it has learned that there is no journal */
+
+  writer = kit_start(writer_shim, client2);
+  kit_must(&writer, "open %s", db);
+  kit_must(&writer, "sql PRAGMA synchronous=FULL; SELECT count(*) FROM t");
+  kit_must(&writer, "die-after %d", PAGES / 2);
+  kit_tell(&writer, "sql UPDATE t SET v = v + 1");
+  if (!kit_died(&writer)) kit_fail("the writer did not die in mid-commit");
+  if (!kit_exists(server_db, "-journal")) kit_fail("the dead writer left no journal");
+
+  heard = kit_ask(&reader, "sql SELECT count(DISTINCT v), sum(v) FROM t");
+  half = strncmp(heard, "ok 2|", 5) == 0;
+  if (!half && strcmp(heard, "ok 1|0") != 0) kit_fail("round %d: the reader got: %s", round, heard);
+  kit_stop(&reader);
+  return half;
+}
+
+static void case_crash(void)
+{
+  const char *client2 = need("CASE_CLIENT2"), *writer_shim = setting("CASE_WRITER_SHIM");
+  int round, half = 0;
+
+  for (round = 0; round < ROUNDS; round++) half += half_read(writer_shim, client2, round);
+  printf("%d of %d half", half, ROUNDS);
+}
+
+/* ---- 7: two clients write at the same time */
+
+static void case_two_writers(void)
+{
+  kit_agent maker = kit_start(NULL, NULL), one, two, plain;
+  const char *client2 = need("CASE_CLIENT2"), *heard;
+  long acknowledged[2] = {0, 0}, last[2] = {0, 0}, rows = -1, distinct = -1, counter = -1;
+
+  kit_must(&maker, "open %s", server_db);
+  kit_must(&maker, "sql CREATE TABLE c(v INT); INSERT INTO c VALUES(0); CREATE TABLE log(who, v INT)");
+  kit_stop(&maker);
+  one = kit_start(shim, NULL);
+  two = kit_start(shim, client2);
+  kit_must(&one, "open %s", db);
+  kit_must(&two, "open %s", db);
+  kit_tell(&one, "commits %d one", COMMITS);
+  kit_tell(&two, "commits %d two", COMMITS);
+  (void)sscanf(kit_hear(&one), "ok %ld|%ld", &acknowledged[0],
+               &last[0]); /* a line that does not fit leaves 0 */
+  (void)sscanf(kit_hear(&two), "ok %ld|%ld", &acknowledged[1], &last[1]);
+  kit_stop(&one);
+  kit_stop(&two);
+
+  plain = kit_start(NULL, NULL);
+  kit_must(&plain, "open %s", server_db);
+  heard = kit_ask(
+      &plain, "sql SELECT count(*), count(DISTINCT v), (SELECT v FROM c) FROM log; PRAGMA integrity_check");
+  if (sscanf(heard, "ok %ld|%ld|%ld|ok", &rows, &distinct, &counter) != 3) printf("%s; ", heard);
+  kit_stop(&plain);
+  printf("%ld acknowledged", acknowledged[0] + acknowledged[1]);
+  printf(", %ld found", rows == distinct && rows == counter ? rows : distinct);
+  if (last[0] != 0 || last[1] != 0) printf(", error %ld", last[0] != 0 ? last[0] : last[1]);
+}
+
+static const struct {
+  const char *name;
+  void (*run)(void);
+} cases[] = {
+    {"verdict", case_verdict},           {"wal", case_wal},           {"wal-exclusive", case_wal_exclusive},
+    {"rows-in-wal", case_rows_in_wal},   {"attached", case_attached}, {"readonly", case_readonly},
+    {"readonly-wal", case_readonly_wal}, {"crash", case_crash},       {"two-writers", case_two_writers},
+};
+
+int main(int argc, char **argv)
+{
+  size_t i;
+
+  if (argc != 2) {
+    fprintf(stderr, "usage: cases CASE\n");
+    return 64;
+  }
+  (void)signal(SIGPIPE, SIG_IGN); /* an agent that died is noticed by its silence */
+  shim = setting("CASE_SHIM");
+  for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+    if (strcmp(argv[1], cases[i].name) != 0) continue;
+    name_files(cases[i].name, 0);
+    cases[i].run();
+    printf("\n");
+    return 0;
+  }
+  fprintf(stderr, "cases: no case named %s\n", argv[1]);
+  return 64;
+}
