@@ -147,7 +147,7 @@ memcheck:
 
 demo:
 	$(Q)tools/deps build $(if $(LAB),lab,demo)
-	+$(Q)$(build) all
+	+$(Q)$(build) $(if $(V),,-s) all
 	$(Q)$(test_env) $(if $(LAB),tests/lab/demo.sh,tools/demo.sh $(if $(DIR),'$(DIR)'))
 
 lab:
