@@ -229,6 +229,26 @@ static void text_advice(const findings *f)
     line(i == 0 ? "advice" : "", text);
 }
 
+/* The last line's few words: the rule, and what makes the answer worse than the rule alone. */
+static void conclude(const findings *f, int code, char *out, size_t size)
+{
+  const char *rule = holdfast_word("rule", f->mount.rule), *but = "";
+
+  if (code == EXIT_UNSAFE && f->mount.rule != HOLDFAST_RULE_REFUSE)
+    but = ", but locks or files do not work as SQLite needs them";
+  else if (f->journal.header == HEADER_STRANGE)
+    but = ", but this is not a plain SQLite database";
+  else if (f->journal.header == HEADER_UNREADABLE)
+    but = ", but the file cannot be read";
+  else if (f->probe_state == PROBE_IMPOSSIBLE || f->probe_state == PROBE_UNFINISHED)
+    but = ", but the locks could not be tried";
+  else if (f->probe_state == PROBE_RAN && f->report.maps == 0 && f->mount.rule == HOLDFAST_RULE_WAL_OK)
+    but = ", but shared memory does not work";
+  else if (f->mount.confidence == HOLDFAST_CONFIDENCE_LOW)
+    but = ", but holdfast is not sure of this file system";
+  snprintf(out, size, "%s%s", rule, but);
+}
+
 void show_text(const findings *f, int code)
 {
   char text[PATH_BYTES + LINE_BYTES];
@@ -245,7 +265,7 @@ void show_text(const findings *f, int code)
     text_selftest(f);
     text_sqlite();
     text_advice(f);
-    snprintf(text, sizeof text, "%s", holdfast_word("rule", f->mount.rule));
+    conclude(f, code, text, sizeof text);
   } else if (f->leftover) {
     snprintf(text + strlen(text), sizeof text - strlen(text), "; the self-test's file may still be there: %s",
              f->sidecar);
