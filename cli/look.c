@@ -160,7 +160,7 @@ static bool is_hot(const char *path, long long size)
 
 static void look_at_journal(const char *path, journal_facts *j)
 {
-  unsigned char head[100];
+  unsigned char head[100] = {0};
   int n = first_bytes(path, head, sizeof head);
 
   j->size = size_of(path, "");
