@@ -63,33 +63,3 @@ int hf_xFileControl(sqlite3_file *file, int op, void *arg)
   default: return base_control(node, op, arg);
   }
 }
-
-/* Only for files whose mount cannot have WAL (pass.c). */
-int hf_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
-{
-  hf_node *node = hf_node_of(file);
-
-  if (offset == 0 && !node->wal_exclusive && hf_is_mode_flip(node, data, amount)) {
-    hf_report(node->owner, "refused", "wal-header", node->path, SQLITE_READONLY,
-              "journal_mode=WAL cannot work on %s: the database stays as it is", node->facts.fstype);
-    return SQLITE_READONLY;
-  }
-  return node->base->pMethods->xWrite(node->base, data, amount, offset);
-}
-
-int hf_xLock_noted(sqlite3_file *file, int level)
-{
-  hf_node *node = hf_node_of(file);
-  int rc = node->base->pMethods->xLock(node->base, level);
-
-  if (rc == SQLITE_OK && level == SQLITE_LOCK_RESERVED) node->reserved = true;
-  return rc;
-}
-
-int hf_xUnlock_noted(sqlite3_file *file, int level)
-{
-  hf_node *node = hf_node_of(file);
-
-  node->reserved = false; /* SQLite unlocks to SHARED or NONE only */
-  return node->base->pMethods->xUnlock(node->base, level);
-}

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vfs.h"
+#include "guard.h"
+#include "records.h"
 
 /* ---------------------------------------------------------------- nodes */
 
@@ -27,6 +28,8 @@ static hf_node *node_new(hf_vfs *owner, const char *path)
   node->base = (sqlite3_file *)((char *)node + head);
   node->path = (char *)node + head + base_size;
   memcpy(node->path, path, length);
+  atomic_init(&node->references, 1);
+  node->generation = hf_generation();
   return node;
 }
 
@@ -56,13 +59,19 @@ static void unlink_node(hf_node *node)
   pthread_mutex_unlock(&owner->mutex);
 }
 
+/* A journal that is still open (it never should be) keeps the memory, not the file. */
+void hf_node_release(hf_node *node)
+{
+  if (atomic_fetch_sub(&node->references, 1) == 1) free(node);
+}
+
 int hf_xClose(sqlite3_file *file)
 {
   hf_node *node = hf_node_of(file);
   int rc = node->base->pMethods->xClose(node->base);
 
   unlink_node(node);
-  free(node);
+  hf_node_release(node);
   file->pMethods = NULL;
   return rc;
 }
@@ -129,8 +138,10 @@ static int apply_enforced(hf_node *node, bool read_only)
   }
   node->wal_allowed = wal_allowed(verdict);
   node->fresh = verdict->nfs || verdict->smb;
+  node->overridden = node->overridden && hf_syscalls_reach(node->owner, node->base);
+  node->verify = node->overridden && !node->fresh;
   if (verdict->smb) {
-    node->smb_locks = hf_syscalls_need_smb(node->owner, node->base, node->facts.device);
+    node->smb_locks = node->overridden && hf_records_add_smb(node->facts.device);
     if (!node->smb_locks && !read_only)
       hf_report(node->owner, "warned", "smb-locks", node->path, 0,
                 "locks on SMB cannot be converted for this VFS or system: writes will answer \"database is "
@@ -224,6 +235,8 @@ static int open_database(hf_vfs *owner, const char *name, sqlite3_file *file, in
 
   if (!node) return SQLITE_NOMEM;
   node->set = *set;
+  /* Before the base opens it: a descriptor that is older than the override counts as locked by POSIX. */
+  node->overridden = set->mode == HOLDFAST_MODE_ENFORCE && hf_syscalls_ready(owner);
   rc = owner->base->xOpen(owner->base, name, node->base, flags, &got);
   if (rc == SQLITE_OK) rc = apply(node, name, flags, (got & SQLITE_OPEN_READONLY) != 0);
   if (rc) {
@@ -231,7 +244,9 @@ static int open_database(hf_vfs *owner, const char *name, sqlite3_file *file, in
     free(node);
     return rc;
   }
-  hf_pass_io_methods(&node->methods, node->base->pMethods, node->wal_allowed);
+  hf_guard_note(node, &node->self, "");
+  hf_pass_io_methods(&node->methods, node->base->pMethods, node->wal_allowed,
+                     set->mode == HOLDFAST_MODE_ENFORCE);
   ((hf_file *)file)->node = node;
   file->pMethods = &node->methods;
   link_node(node);

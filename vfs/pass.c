@@ -1,5 +1,5 @@
 /*
- * pass.c - methods that only forward to the base.
+ * pass.c - methods that only forward to the base, and the tables of methods.
  *
  * Each one exists where the base has it and nowhere else: SQLite looks at versions and at null pointers to
  * learn what a VFS can do, and the shim must not promise more or less. Where WAL cannot work, shared memory
@@ -13,6 +13,7 @@
 
 static int hf_xDelete(sqlite3_vfs *vfs, const char *name, int sync_dir)
 {
+  if (hf_side_keep(hf_vfs_of(vfs), name)) return SQLITE_OK;
   return BASE(vfs)->xDelete(BASE(vfs), name, sync_dir);
 }
 static int hf_xFullPathname(sqlite3_vfs *vfs, const char *name, int size, char *out)
@@ -90,22 +91,22 @@ void hf_pass_vfs_methods(sqlite3_vfs *vfs, const sqlite3_vfs *base)
   MIRROR(vfs, base, xNextSystemCall);
 }
 
-static int hf_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
+static int pass_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xRead(base, data, amount, offset);
 }
-static int hf_xWrite_pass(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+static int pass_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xWrite(base, data, amount, offset);
 }
-static int hf_xTruncate(sqlite3_file *file, sqlite3_int64 size)
+static int pass_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xTruncate(base, size);
 }
-static int hf_xSync(sqlite3_file *file, int flags)
+static int pass_xSync(sqlite3_file *file, int flags)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xSync(base, flags);
@@ -115,17 +116,17 @@ static int hf_xFileSize(sqlite3_file *file, sqlite3_int64 *out)
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xFileSize(base, out);
 }
-static int hf_xLock(sqlite3_file *file, int level)
+static int pass_xLock(sqlite3_file *file, int level)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xLock(base, level);
 }
-static int hf_xUnlock(sqlite3_file *file, int level)
+static int pass_xUnlock(sqlite3_file *file, int level)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xUnlock(base, level);
 }
-static int hf_xCheckReservedLock(sqlite3_file *file, int *out)
+static int pass_xCheckReservedLock(sqlite3_file *file, int *out)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xCheckReservedLock(base, out);
@@ -140,22 +141,22 @@ static int hf_xDeviceCharacteristics(sqlite3_file *file)
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xDeviceCharacteristics(base);
 }
-static int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volatile **out)
+static int pass_xShmMap(sqlite3_file *file, int region, int size, int extend, void volatile **out)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xShmMap(base, region, size, extend, out);
 }
-static int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
+static int pass_xShmLock(sqlite3_file *file, int offset, int n, int flags)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xShmLock(base, offset, n, flags);
 }
-static void hf_xShmBarrier(sqlite3_file *file)
+static void pass_xShmBarrier(sqlite3_file *file)
 {
   sqlite3_file *base = hf_base_of(file);
   base->pMethods->xShmBarrier(base);
 }
-static int hf_xShmUnmap(sqlite3_file *file, int delete_it)
+static int pass_xShmUnmap(sqlite3_file *file, int delete_it)
 {
   sqlite3_file *base = hf_base_of(file);
   return base->pMethods->xShmUnmap(base, delete_it);
@@ -171,26 +172,30 @@ static int hf_xUnfetch(sqlite3_file *file, sqlite3_int64 offset, void *page)
   return base->pMethods->xUnfetch(base, offset, page);
 }
 
-void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed)
+/* Where the base has the method: ours that looks, or the one above that does not. */
+#define CHOOSE(slot) methods->slot = !base->slot ? NULL : guarded ? hf_##slot : pass_##slot
+
+void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed,
+                        bool guarded)
 {
   methods->iVersion = !wal_allowed ? 1 : base->iVersion < 3 ? base->iVersion : 3;
   methods->xClose = hf_xClose;
   methods->xFileControl = hf_xFileControl;
-  methods->xWrite = wal_allowed ? hf_xWrite_pass : hf_xWrite;
-  MIRROR(methods, base, xRead);
-  MIRROR(methods, base, xTruncate);
-  MIRROR(methods, base, xSync);
+  CHOOSE(xRead);
+  CHOOSE(xWrite);
+  CHOOSE(xTruncate);
+  CHOOSE(xSync);
+  CHOOSE(xLock);
+  CHOOSE(xUnlock);
+  CHOOSE(xCheckReservedLock);
   MIRROR(methods, base, xFileSize);
-  methods->xLock = wal_allowed ? hf_xLock : hf_xLock_noted;
-  methods->xUnlock = wal_allowed ? hf_xUnlock : hf_xUnlock_noted;
-  MIRROR(methods, base, xCheckReservedLock);
   MIRROR(methods, base, xSectorSize);
   MIRROR(methods, base, xDeviceCharacteristics);
   if (methods->iVersion < 2) return;
-  MIRROR(methods, base, xShmMap);
-  MIRROR(methods, base, xShmLock);
-  MIRROR(methods, base, xShmBarrier);
-  MIRROR(methods, base, xShmUnmap);
+  CHOOSE(xShmMap);
+  CHOOSE(xShmLock);
+  CHOOSE(xShmBarrier);
+  CHOOSE(xShmUnmap);
   if (methods->iVersion < 3) return;
   MIRROR(methods, base, xFetch);
   MIRROR(methods, base, xUnfetch);

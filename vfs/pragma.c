@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "records.h"
 #include "tables.h"
 
 /* ---------------------------------------------------------------- answers */
@@ -33,14 +34,30 @@ static int answer_text(hf_node *node, char **args, hf_text *text)
   return rc;
 }
 
+/* How the kernel keeps this file's locks for us. Before the first lock there is nothing to tell but what will
+ * be. */
+static const char *lock_state(const hf_node *node)
+{
+  const char *state;
+
+  if (!node->overridden) return "posix";
+  state = hf_record_state(node->owner->slot, (dev_t)node->self.device, (ino_t)node->self.inode);
+  if (strcmp(state, "none") == 0 && node->verdict.locks == HOLDFAST_LOCKS_KERNEL) return "owned";
+  return state;
+}
+
 /* What is done for this file, as words for people and programs. */
 static void add_protections(const hf_node *node, hf_text *out, const char *quote)
 {
-  const char *comma = "";
+  const char *comma = "", *locks = lock_state(node);
   const struct {
     bool on;
     const char *word;
   } all[] = {{node->set.mode == HOLDFAST_MODE_ENFORCE && !node->wal_allowed, "journal"},
+             {strcmp(locks, "owned") == 0, "locks"},
+             {strcmp(locks, "verified") == 0, "locks-verified"},
+             {node->set.mode == HOLDFAST_MODE_ENFORCE, "identity"},
+             {node->set.mode == HOLDFAST_MODE_ENFORCE, "fork"},
              {node->fresh, "hot-journal"},
              {node->smb_locks, "smb-locks"},
              {node->wal_exclusive, "wal-exclusive"},
@@ -100,6 +117,7 @@ static int pragma_status(hf_node *node, char **args)
   add_member(&out, "mount_point", mount.mount_point);
   add_member(&out, "facts_from", node->facts.how);
   add_member(&out, "reason", mount.reason);
+  add_member(&out, "lock_owner", lock_state(node));
   hf_text_add(&out, ",\"wal\":%s,\"protections\":[", node->wal_allowed ? "true" : "false");
   add_protections(node, &out, "\"");
   hf_text_add(&out, "]}");

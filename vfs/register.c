@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fork.h"
 #include "slots.h"
 
 hf_vfs *hf_slot[HF_SLOTS];
@@ -131,6 +132,7 @@ static int register_new(const hf_api *api, const holdfast_config *config, hf_vfs
     snprintf(message, size, "holdfast: SQLite has no default VFS that can be wrapped");
     return SQLITE_ERROR;
   }
+  hf_fork_start();
   rc = hf_config_from_env(&settings, log, sizeof log, message, size);
   if (rc) return rc;
   made = make(api, base);
@@ -143,6 +145,8 @@ static int register_new(const hf_api *api, const holdfast_config *config, hf_vfs
   list(made);
   rc = api->vfs_register(&made->vfs,
                          1); /* fails only when SQLite cannot initialize; `made` stays listed, unused */
+  /* Now, so that as few connections as can be are older than the override. */
+  if (rc == SQLITE_OK && made->settings.mode == HOLDFAST_MODE_ENFORCE) (void)hf_syscalls_ready(made);
   if (rc == SQLITE_OK) *out = made;
   return rc;
 }

@@ -1,57 +1,79 @@
 /*
- * syscalls.c - the override of the unix VFS's fcntl, fstat and close, for SMB mounts.
+ * syscalls.c - the one place that all record locks of a SQLite library pass: the override of the unix VFS's
+ * fcntl, with open, close and fstat for what goes with it.
  *
- * Installed when the first SMB file of a library is opened, chained to what was there, and looked at again at
- * each such open, because an application may reset the table. Every call for a file that is not on SMB goes
- * on to the previous pointer. The table belongs to one SQLite library and its functions are called without
- * any pointer of ours, so there is one set of functions for each number of slots.h.
+ * Installed with the first file that is protected, chained to what was there, and looked at again at each
+ * open, because an application may reset the table. The table belongs to one SQLite library and its functions
+ * are called without any pointer of ours, so there is one set of functions for each number of slots.h. What
+ * is done with a lock is decided by the kind of its inode's record.
  */
-#include "syscalls.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 
+#include "fork.h"
+#include "records.h"
 #include "slots.h"
 
-typedef int (*fcntl_call)(int, int, ...);
-typedef int (*fstat_call)(int, struct stat *);
-typedef int (*close_call)(int);
+typedef struct calls {
+  int (*fcntl)(int, int, ...);
+  int (*fstat)(int, struct stat *);
+  int (*close)(int);
+  int (*open)(const char *, int, int);
+} calls;
 
 /* What was in the table before us. Written before our functions are handed out, under SQLite's own rule that
  * its table is changed by one thread at a time. */
-static struct {
-  fcntl_call fcntl;
-  fstat_call fstat;
-  close_call close;
-} before[HF_SLOTS];
+static calls before[HF_SLOTS];
 
 static int on_fcntl(int slot, int fd, int cmd, void *arg)
 {
-  bool handled = false;
-  struct stat st;
-  int rc = 0;
+  struct flock *lock = arg;
+  bool writable;
+  hf_record *record;
+  int rc;
 
   if (cmd != F_SETLK && cmd != F_SETLKW && cmd != F_GETLK) return before[slot].fcntl(fd, cmd, arg);
-  if (!hf_smb_known(slot) || before[slot].fstat(fd, &st) || !hf_smb_device((uint64_t)st.st_dev))
-    return before[slot].fcntl(fd, cmd, arg);
-  rc = hf_smb_lock(slot, fd, &st, cmd, arg, &handled);
-  return handled ? rc : before[slot].fcntl(fd, cmd, arg);
+  record = hf_record_of(slot, fd, &writable);
+  if (!record) return before[slot].fcntl(fd, cmd, arg);
+  if (record->kind == HF_KIND_PASS) {
+    rc = before[slot].fcntl(fd, cmd, arg);
+    if (rc == 0 && cmd != F_GETLK) hf_record_track(record, lock);
+    return rc;
+  }
+  /* A child of raw clone(), a descriptor that was given up, a first writer: rare. */
+  if ((record->fd < 0 || (writable && !record->writable) || record->generation != hf_generation()) &&
+      !hf_record_ready(record, fd, writable))
+    return -1;
+  return record->kind == HF_KIND_SMB ? hf_smb_lock(record, fd, cmd, lock, writable)
+                                     : hf_immune_lock(record, cmd, lock, writable);
 }
 
 static int on_fstat(int slot, int fd, struct stat *st)
 {
   int rc = before[slot].fstat(fd, st);
 
-  if (rc || !hf_smb_known(slot) || !hf_smb_device((uint64_t)st->st_dev)) return rc;
-  return hf_smb_fresh_stat(fd, st);
+  return rc || !hf_records_is_smb((uint64_t)st->st_dev) ? rc : hf_smb_fresh_stat(fd, st);
 }
 
 static int on_close(int slot, int fd)
 {
-  if (hf_smb_known(slot)) hf_smb_closing(slot, fd);
-  return before[slot].close(fd);
+  return hf_record_closing(slot, fd) ? 0 : before[slot].close(fd);
+}
+
+static int on_open(int slot, const char *path, int flags, int mode)
+{
+  int fd = hf_record_reopen(slot, path, flags);
+
+  if (fd >= 0) return fd;
+  fd = before[slot].open(path, flags, mode);
+  if (fd < 0 && errno == EMFILE) {
+    hf_records_give_back(slot);
+    fd = before[slot].open(path, flags, mode);
+  }
+  if (fd >= 0) hf_record_opened(slot, fd);
+  return fd;
 }
 
 /* SQLite passes a pointer or an int as the third argument; as in libc, both are fetched as a pointer. */
@@ -72,15 +94,15 @@ static int on_close(int slot, int fd)
   static int close_##n(int fd)                                                                               \
   {                                                                                                          \
     return on_close(n, fd);                                                                                  \
+  }                                                                                                          \
+  static int open_##n(const char *path, int flags, int mode)                                                 \
+  {                                                                                                          \
+    return on_open(n, path, flags, mode);                                                                    \
   }
 HF_EACH_SLOT(CALLS)
 
-#define ROW(n) {fcntl_##n, fstat_##n, close_##n},
-static const struct {
-  fcntl_call fcntl;
-  fstat_call fstat;
-  close_call close;
-} ours[] = {HF_EACH_SLOT(ROW)};
+#define ROW(n) {fcntl_##n, fstat_##n, close_##n, open_##n},
+static const calls ours[] = {HF_EACH_SLOT(ROW)};
 
 /* Put our function into one entry. What we find there, unless it is ours already, is the next in the chain.
  */
@@ -96,13 +118,13 @@ static bool install(sqlite3_vfs *unix_vfs, const char *name, sqlite3_syscall_ptr
 
 /* Does the chain of VFSes end in one whose locks are fcntl's? "cksumvfs/unix", "multipleciphers-unix",
  * "unix-excl". */
-static bool ends_in_unix(hf_vfs *owner, sqlite3_file *base)
+bool hf_syscalls_reach(hf_vfs *owner, sqlite3_file *base)
 {
   static const char *const ends[] = {"unix", "unix-excl"};
   char *name = NULL;
   bool found = false;
 
-  if (base && base->pMethods->xFileControl(base, SQLITE_FCNTL_VFSNAME, &name) != SQLITE_OK) name = NULL;
+  if (base->pMethods->xFileControl(base, SQLITE_FCNTL_VFSNAME, &name) != SQLITE_OK) name = NULL;
   const char *text = name ? name : owner->base->zName;
   size_t length = strlen(text);
   for (size_t i = 0; i < sizeof ends / sizeof *ends && !found; i++) {
@@ -113,22 +135,21 @@ static bool ends_in_unix(hf_vfs *owner, sqlite3_file *base)
   return found;
 }
 
-bool hf_syscalls_need_smb(hf_vfs *owner, sqlite3_file *base, uint64_t device)
+bool hf_syscalls_ready(hf_vfs *owner)
 {
   static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
   sqlite3_vfs *unix_vfs = owner->api.vfs_find("unix");
   int slot = owner->slot;
   bool done = false;
 
-  if (slot < 0 || !unix_vfs || unix_vfs->iVersion < 3 || !unix_vfs->xSetSystemCall ||
-      !ends_in_unix(owner, base))
-    return false;
+  if (slot < 0 || !unix_vfs || unix_vfs->iVersion < 3 || !unix_vfs->xSetSystemCall) return false;
   pthread_mutex_lock(&installing);
-  /* fstat and close first: fcntl's replacement calls the first and counts on the second. */
-  done = install(unix_vfs, "fstat", (sqlite3_syscall_ptr)ours[slot].fstat, &before[slot].fstat) &&
+  /* fcntl last: it counts on the others. */
+  done = hf_records_start(slot) &&
+         install(unix_vfs, "open", (sqlite3_syscall_ptr)ours[slot].open, &before[slot].open) &&
+         install(unix_vfs, "fstat", (sqlite3_syscall_ptr)ours[slot].fstat, &before[slot].fstat) &&
          install(unix_vfs, "close", (sqlite3_syscall_ptr)ours[slot].close, &before[slot].close) &&
-         install(unix_vfs, "fcntl", (sqlite3_syscall_ptr)ours[slot].fcntl, &before[slot].fcntl) &&
-         hf_smb_add_device(slot, device);
+         install(unix_vfs, "fcntl", (sqlite3_syscall_ptr)ours[slot].fcntl, &before[slot].fcntl);
   pthread_mutex_unlock(&installing);
   return done;
 }

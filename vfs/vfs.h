@@ -2,15 +2,16 @@
  * vfs.h - what the files of the shim share: one hf_vfs for each SQLite library, one hf_node for each open
  * main database, the settings, and the calls from one file to the next.
  *
- * Only main databases are wrapped. Journals, WAL files and temporary files are opened by the base straight
- * into the caller's memory. (The latch and the lock instrumentation of later releases need no more.)
+ * Main databases, their -journal and their -wal are wrapped. Temporary files are opened by the base straight
+ * into the caller's memory.
  *
  * Who guards what:
- *   hf_vfs.mutex    the list of nodes, the settings, the events and the log's memory. A leaf: nothing of
- *                   SQLite and no file is touched while it is held, except that a log line is written.
- *   hf_node         its fields are set in xOpen and then constant, but for `pdb`, `journal_seen`, `reserved`,
- * which change under the mutex of the connection (SQLite holds it in xFileControl). the list of all hf_vfs
- * (register.c) only grows; it is read without a lock.
+ * - hf_vfs.mutex: the list of nodes, the settings, the events and the log's memory. A leaf: nothing of SQLite
+ * and no file is touched while it is held.
+ * - hf_node: set in xOpen and then constant, but for what changes with use (from `references` to
+ * `verify_next`, `pdb`, `journal_seen`, `reserved`). That changes under the mutex of the connection, and what
+ * others look at is atomic.
+ * - the list of all hf_vfs (register.c) only grows and is read without a lock.
  */
 #ifndef HF_VFS_H
 #define HF_VFS_H
@@ -27,7 +28,7 @@
 #define HF_VFS_NAME "holdfast"
 #define HF_MAGIC    "holdfast\0vfs 1\0" /* first bytes of every hf_vfs of this layout, sizeof 16 */
 
-enum { HF_EVENTS = 256, HF_EVENT_PATH = 512, HF_EVENT_DETAIL = 512, HF_CAUSES = 128 };
+enum { HF_SIDECAR_PATH = 4160, HF_EVENTS = 256, HF_EVENT_PATH = 512, HF_EVENT_DETAIL = 512, HF_CAUSES = 128 };
 
 /* Effective settings of a library or of one file; never 0 ("default") except journal. */
 typedef struct hf_settings {
@@ -54,6 +55,17 @@ typedef struct hf_cause {
 } hf_cause;
 
 typedef struct hf_node hf_node;
+
+typedef struct hf_identity {
+  uint64_t device, inode;
+  bool known;
+} hf_identity;
+
+typedef struct hf_directory {
+  uint64_t device, inode;
+  int64_t ctime_ns;
+  bool known;
+} hf_directory;
 
 typedef struct hf_vfs {
   char magic[16]; /* HF_MAGIC: found through pAppData by another copy of this code */
@@ -82,13 +94,24 @@ struct hf_node {
   hf_node *prev, *next;
   hf_settings set;
   hf_verdict verdict;
-  bool wal_allowed;   /* the base's shared memory and mmap are handed through */
-  bool wal_exclusive; /* WAL under locking_mode=EXCLUSIVE was asked for and can work here */
-  bool reserved;      /* RESERVED was granted and not given back; kept only where WAL is not allowed */
-  bool wal_found;     /* with wal_exclusive: it was in WAL mode when it was opened */
-  bool fresh;         /* the existence of -journal and -wal is asked of the server */
-  bool smb_locks;     /* the override of fcntl converts this file's locks */
-  sqlite3 **pdb;      /* the connection that uses the file, NULL before SQLite 3.20 */
+  atomic_int references;      /* one, and one for each open -journal and -wal */
+  atomic_int latched;         /* HF_LATCH_... (guard.h) */
+  hf_identity self, wal, shm; /* who the files were when they were opened */
+  hf_directory directory;     /* as it was when all names were right */
+  unsigned generation;        /* of the process that may use it (fork.h) */
+  int level;                  /* of the lock that SQLite holds through this handle */
+  int wal_files;              /* 1 while its -wal is open */
+  uint16_t shm_held;          /* WAL locks held through this handle, a bit each */
+  bool shm_mapped, forked;
+  bool overridden;          /* its locks pass syscalls.c */
+  bool verify, verify_next; /* look before the first write whether the lock is still there (guard.c) */
+  bool wal_allowed;         /* the base's shared memory and mmap are handed through */
+  bool wal_exclusive;       /* WAL under locking_mode=EXCLUSIVE was asked for and can work here */
+  bool reserved;            /* RESERVED was granted and not given back; kept only where WAL is not allowed */
+  bool wal_found;           /* with wal_exclusive: it was in WAL mode when it was opened */
+  bool fresh;               /* the existence of -journal and -wal is asked of the server */
+  bool smb_locks;           /* the override of fcntl converts this file's locks */
+  sqlite3 **pdb;            /* the connection that uses the file, NULL before SQLite 3.20 */
   char
       journal_seen[12]; /* last journal mode asked for by PRAGMA: only for SQLite that hides the connection */
   char *path;
@@ -128,11 +151,24 @@ int hf_xOpen(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, 
 int hf_xClose(sqlite3_file *file);
 int hf_xAccess(sqlite3_vfs *vfs, const char *name, int flags, int *out);
 int hf_xFileControl(sqlite3_file *file, int op, void *arg);
+int hf_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset);
 int hf_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset);
-int hf_xLock_noted(sqlite3_file *file, int level);
-int hf_xUnlock_noted(sqlite3_file *file, int level);
+int hf_xTruncate(sqlite3_file *file, sqlite3_int64 size);
+int hf_xSync(sqlite3_file *file, int flags);
+int hf_xLock(sqlite3_file *file, int level);
+int hf_xUnlock(sqlite3_file *file, int level);
+int hf_xCheckReservedLock(sqlite3_file *file, int *out);
+int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volatile **out);
+int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags);
+void hf_xShmBarrier(sqlite3_file *file);
+int hf_xShmUnmap(sqlite3_file *file, int delete_it);
+const hf_node *hf_last_locked(void); /* of this thread; to be compared only */
+int hf_side_open(hf_vfs *owner, const char *name, sqlite3_file *file, int flags, int *out_flags);
+bool hf_side_keep(hf_vfs *owner, const char *name);
+void hf_node_release(hf_node *node);
 void hf_pass_vfs_methods(sqlite3_vfs *vfs, const sqlite3_vfs *base);
-void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed);
+void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed,
+                        bool guarded);
 hf_node *hf_node_by_sidecar(hf_vfs *owner, const char *name, size_t *stem); /* call with owner->mutex held */
 
 /* convert.c: what to do with a database that is in WAL mode where WAL cannot work. SQLITE_OK = go on. */
@@ -150,8 +186,10 @@ int hf_exclusive_ready(hf_vfs *owner, sqlite3 *db);
 /* fresh_<os>.c: does the file exist and is it not empty, as its server says now? 0 or an errno value. */
 int hf_fresh_exists(const char *path, bool smb, bool *exists);
 
-/* syscalls.c, smb_<os>.c: the override of the unix VFS's fcntl and fstat for SMB mounts */
-bool hf_syscalls_need_smb(hf_vfs *owner, sqlite3_file *base, uint64_t device);
+/* syscalls.c: all record locks of this library pass our override from now on; false where that cannot be had
+ */
+bool hf_syscalls_ready(hf_vfs *owner);
+bool hf_syscalls_reach(hf_vfs *owner, sqlite3_file *base); /* does this file's chain end in the unix VFS */
 
 /* report.c: events and the log. `cause` is a short fixed word; one log line for each (path, cause). */
 void hf_report(hf_vfs *owner, const char *kind, const char *cause, const char *path, int code,

@@ -1,0 +1,224 @@
+/*
+ * guard.c - fork, latch and identity of one handle. What they cost in the ordinary case: one load each, and
+ * for identity one stat() for each write transaction.
+ *
+ * A guard refuses and says so; it never closes, unlocks or repairs anything, because the close of a stale
+ * handle is what checkpoints stale frames (T11). Nothing here is sticky beyond the handle (T10).
+ */
+#include "guard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "records.h"
+
+/* ---------------------------------------------------------------- latch */
+
+int hf_guard_latched(const hf_node *node)
+{
+  switch (atomic_load_explicit(&node->latched, memory_order_relaxed)) {
+  case HF_LATCH_NONE: return SQLITE_OK;
+  case HF_LATCH_MOVED: return SQLITE_READONLY_DBMOVED;
+  case HF_LATCH_LOST: return SQLITE_IOERR_LOCK;
+  default: return SQLITE_IOERR_WRITE;
+  }
+}
+
+static bool same_identity(const hf_identity *a, const hf_identity *b)
+{
+  return a->device == b->device && a->inode == b->inode;
+}
+
+/* Every handle of this file that is open now: each of them may hold pages from before the failure. */
+void hf_guard_latch(hf_node *node, int why, int code, const char *detail)
+{
+  hf_vfs *owner = node->owner;
+  bool first = atomic_load(&node->latched) == HF_LATCH_NONE;
+
+  pthread_mutex_lock(&owner->mutex);
+  for (hf_node *one = owner->nodes; one; one = one->next)
+    if (one == node || same_identity(&one->self, &node->self)) {
+      int none = HF_LATCH_NONE;
+      atomic_compare_exchange_strong(&one->latched, &none, why);
+    }
+  pthread_mutex_unlock(&owner->mutex);
+  if (first)
+    hf_report(owner, "latched", why == HF_LATCH_IO ? "latch-io" : "latch", node->path, code,
+              "%s: no further write by the handles that are open now; close and open again", detail);
+}
+
+int hf_guard_written(hf_node *node, int rc, const char *what)
+{
+  /* FULL, BUSY and NOMEM pass by themselves. IOERR_NOMEM is NOMEM under another name. */
+  if (rc != SQLITE_OK && (rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM &&
+      rc != SQLITE_IOERR_BLOCKED)
+    hf_guard_latch(node, HF_LATCH_IO, rc, what);
+  return rc;
+}
+
+/* ---------------------------------------------------------------- fork */
+
+static bool used_at_fork(const hf_node *one)
+{
+  return one->level != SQLITE_LOCK_NONE || one->shm_held || one->wal_files || one->shm_mapped;
+}
+
+/*
+ * This is a child, and everything in memory is as it was at the fork. SQLite shares one lock state among its
+ * connections to an inode, so a lock of any of them would be believed to be held here.
+ */
+bool hf_guard_adopt(hf_node *node)
+{
+  hf_vfs *owner = node->owner;
+  unsigned now = hf_generation();
+  bool used = false;
+
+  if (node->forked) return false;
+  pthread_mutex_lock(&owner->mutex);
+  for (const hf_node *one = owner->nodes; one; one = one->next)
+    if (one->generation != now && (one == node || same_identity(&one->self, &node->self)))
+      used = used || used_at_fork(one);
+  pthread_mutex_unlock(&owner->mutex);
+  if (used) {
+    node->forked = true;
+    hf_report(
+        owner, "refused", "fork", node->path, SQLITE_MISUSE,
+        "this connection was opened before a fork, and the parent was using it: open it again in the child");
+    return false;
+  }
+  node->generation = now;
+  hf_report(owner, "adopted", "adopted", node->path, 0,
+            "opened before a fork and idle then: this child uses it now");
+  return true;
+}
+
+/* ---------------------------------------------------------------- identity */
+
+/* 0 = found; ENOENT = no such name; else nothing can be said. */
+static int look(const char *path, const char *suffix, hf_identity *out, struct stat *st)
+{
+  char name[HF_SIDECAR_PATH];
+  struct stat own;
+
+  if (!st) st = &own;
+  if (*suffix) {
+    if (snprintf(name, sizeof name, "%s%s", path, suffix) >= (int)sizeof name) return ENAMETOOLONG;
+    path = name;
+  }
+  if (stat(path, st)) return errno == ENOTDIR ? ENOENT : errno;
+  out->device = (uint64_t)st->st_dev;
+  out->inode = (uint64_t)st->st_ino;
+  out->known = true;
+  return 0;
+}
+
+void hf_guard_note(hf_node *node, hf_identity *which, const char *suffix)
+{
+  hf_identity now = {0};
+
+  if (look(node->path, suffix, &now, NULL) == 0)
+    *which = now;
+  else
+    which->known = false;
+  node->directory.known = false;
+}
+
+static int moved(hf_node *node, const char *suffix, bool gone)
+{
+  char detail[200];
+
+  snprintf(detail, sizeof detail,
+           gone ? "the name of the %s leads nowhere now (unlinked or renamed under us)"
+                : "the name of the %s leads to another file now (replaced under us)",
+           *suffix ? suffix : "database");
+  hf_report(node->owner, gone ? "unlinked" : "replaced", gone ? "unlinked" : "replaced", node->path,
+            SQLITE_READONLY_DBMOVED, "%s: the write is refused, nothing is lost", detail);
+  hf_guard_latch(node, HF_LATCH_MOVED, SQLITE_READONLY_DBMOVED, detail);
+  return SQLITE_READONLY_DBMOVED;
+}
+
+static int compare(hf_node *node, const hf_identity *was, const char *suffix)
+{
+  hf_identity now = {0};
+  int error;
+
+  if (!was->known) return SQLITE_OK;
+  error = look(node->path, suffix, &now, NULL);
+  if (error == ENOENT) return moved(node, suffix, true);
+  if (error)
+    return SQLITE_OK; /* dropped privileges: the name cannot be looked up, which says nothing about the file
+                       */
+  return same_identity(was, &now) ? SQLITE_OK : moved(node, suffix, false);
+}
+
+/*
+ * One stat() of the directory instead of three of files: whoever replaces, renames or removes a name changes
+ * the directory's ctime, which nobody can set. It is believed only when it was older than the clock's tick at
+ * the last full look, so that a change within the same tick cannot hide. In DELETE mode journals come and go
+ * all the time: there the database alone is looked at.
+ */
+enum { TICK_NS = 20000000 };
+
+static int64_t time_of(struct timespec t)
+{
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int look_at_directory(const hf_node *node, hf_directory *out)
+{
+  const char *slash = strrchr(node->path, '/');
+  char name[HF_SIDECAR_PATH];
+  struct stat st;
+  size_t length = slash ? (size_t)(slash - node->path) : 0;
+
+  if (!slash || length + 2 > sizeof name) return ENOTSUP;
+  memcpy(name, node->path, length ? length : 1);
+  name[length ? length : 1] = 0;
+  if (stat(name, &st)) return errno;
+  *out = (hf_directory){(uint64_t)st.st_dev, (uint64_t)st.st_ino, time_of(st.st_ctim), true};
+  return 0;
+}
+
+static int compare_all(hf_node *node)
+{
+  int rc = compare(node, &node->self, "");
+  if (rc == SQLITE_OK) rc = compare(node, &node->wal, "-wal");
+  if (rc == SQLITE_OK) rc = compare(node, &node->shm, "-shm");
+  return rc;
+}
+
+int hf_guard_identity(hf_node *node, bool wal)
+{
+  hf_directory now = {0};
+  struct timespec clock;
+  int rc;
+
+  if (!wal) return compare(node, &node->self, "");
+  if (look_at_directory(node, &now) == 0 && node->directory.known && now.device == node->directory.device &&
+      now.inode == node->directory.inode && now.ctime_ns == node->directory.ctime_ns)
+    return SQLITE_OK;
+  rc = compare_all(node);
+  clock_gettime(CLOCK_REALTIME, &clock);
+  now.known = now.known && rc == SQLITE_OK && node->verdict.mount_class == HOLDFAST_CLASS_LOCAL &&
+              now.ctime_ns < time_of(clock) - TICK_NS;
+  node->directory = now;
+  return rc;
+}
+
+/* ---------------------------------------------------------------- locks that cannot be owned */
+
+int hf_guard_held(hf_node *node)
+{
+  hf_held held;
+
+  node->verify_next = false;
+  held = hf_record_verify(node->owner->slot, (dev_t)node->self.device, (ino_t)node->self.inode);
+  if (held != HF_HELD_NOT) return SQLITE_OK;
+  hf_report(node->owner, "lock-lost", "lock-lost", node->path, SQLITE_IOERR_LOCK,
+            "SQLite's lock on this file is gone: some code of this process closed a descriptor of it. "
+            "Nothing was written");
+  hf_guard_latch(node, HF_LATCH_LOST, SQLITE_IOERR_LOCK, "its lock was lost");
+  return SQLITE_IOERR_LOCK;
+}

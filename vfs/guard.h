@@ -1,0 +1,35 @@
+/*
+ * guard.h - may this handle still do that? The three questions that lock.c, shm.c and io.c ask: is this the
+ * process that opened the file (fork), has an earlier failure ended its writing (latch), are the files still
+ * the ones that their names lead to (identity).
+ */
+#ifndef HF_GUARD_H
+#define HF_GUARD_H
+
+#include "fork.h"
+#include "vfs.h"
+
+/* Why a handle is latched. It stays so until it is closed; a handle that is opened later is not. */
+enum { HF_LATCH_NONE, HF_LATCH_IO, HF_LATCH_MOVED, HF_LATCH_LOST };
+
+/* False in a forked child that must not use this connection; adopts it there if that is safe. */
+bool hf_guard_adopt(hf_node *node);
+static inline bool hf_guard_process(hf_node *node)
+{
+  return node->generation == hf_generation() || hf_guard_adopt(node);
+}
+
+/* The code with which a latched handle refuses what begins to write, 0 when it is not latched. */
+int hf_guard_latched(const hf_node *node);
+void hf_guard_latch(hf_node *node, int why, int code, const char *detail);
+/* Looks at the result of a write, sync or truncate of the database or its -wal; returns it. */
+int hf_guard_written(hf_node *node, int rc, const char *what);
+
+/* At a write lock: SQLITE_OK, or SQLITE_READONLY_DBMOVED with the latch set. wal: -wal and -shm are looked
+ * at, too. */
+int hf_guard_identity(hf_node *node, bool wal);
+void hf_guard_note(hf_node *node, hf_identity *which, const char *suffix); /* remember who a file is */
+/* Before the first write of a transaction, where ownership cannot be had: SQLITE_OK or SQLITE_IOERR_LOCK. */
+int hf_guard_held(hf_node *node);
+
+#endif

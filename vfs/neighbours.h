@@ -1,0 +1,27 @@
+/*
+ * neighbours.h - other code of this process that has a database's inode open: a SQLite library without the
+ * shim, or connections from before the shim came. Their locks are POSIX locks, which our own close() would
+ * drop.
+ */
+#ifndef HF_NEIGHBOURS_H
+#define HF_NEIGHBOURS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+typedef bool (*hf_is_ours)(int fd); /* a descriptor that the records know */
+
+bool hf_neighbours_start(int slot); /* remember what is open now; false: /proc cannot be read */
+bool hf_neighbour_early(int slot, dev_t device, ino_t inode); /* open since before hf_neighbours_start() */
+/* Does somebody else in this process have the inode open? In doubt (no time to look, no /proc) it may answer
+ * true. */
+bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours);
+
+/* Descriptors kept open instead of closed. All calls under the records' mutex. */
+void hf_parked_add(int slot, int fd, dev_t device, ino_t inode);
+int hf_parked_take(int slot, dev_t device, ino_t inode, int access_mode); /* -1 = none */
+bool hf_parked_has(int fd);
+int hf_parked_count(void);
+void hf_parked_sweep(bool all, hf_is_ours is_ours); /* close those that no neighbour needs; all = every one */
+
+#endif

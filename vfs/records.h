@@ -1,0 +1,88 @@
+/*
+ * records.h - who owns the record locks of an inode: one record for each (library, device, inode).
+ *
+ * POSIX locks belong to (process, inode), and any close() of any descriptor drops them. So all locks of one
+ * SQLite library on one inode go through one private descriptor, which nobody else knows or closes.
+ * records_<os>.c keeps the records and their descriptors; immune_<os>.c and smb_<os>.c take the locks;
+ * syscalls.c calls them.
+ *
+ * Mutexes: `table` in records_<os>.c guards the lists and the tables of descriptors, and is never held across
+ * a call that a server answers. A record's locks and its descriptor change only inside SQLite's own mutex of
+ * that inode (every lock call comes from there) and at fork, when no other thread exists.
+ */
+#ifndef HF_RECORDS_H
+#define HF_RECORDS_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Units of locking: what SQLite locks is always one or several of these. */
+enum {
+  HF_UNIT_PENDING = 1 << 0,
+  HF_UNIT_RESERVED = 1 << 1,
+  HF_UNIT_SHARED = 1 << 2,
+  HF_UNIT_SHM0 = 1 << 3, /* bytes 120..128 of the -shm: eight WAL locks and the dead man's switch */
+  HF_UNITS = 12
+};
+unsigned hf_units_of(off_t start, off_t length); /* 0 = something that SQLite does not lock */
+void hf_unit_range(int index, off_t *start, off_t *length);
+
+typedef enum hf_lock_kind {
+  HF_KIND_PASS, /* left to POSIX locks of the descriptor itself */
+  HF_KIND_OWN,  /* kernel-held: OFD locks on the private descriptor */
+  HF_KIND_SMB   /* the same, with conversions */
+} hf_lock_kind;
+
+typedef struct hf_record {
+  struct hf_record *next;
+  dev_t device;
+  ino_t inode;
+  int slot;  /* the library (slots.h) */
+  int users; /* descriptors of SQLite that lock through it */
+  hf_lock_kind kind;
+  bool early; /* PASS because POSIX locks were taken before the shim came */
+  int fd;     /* private; -1 = none */
+  int old_fd; /* read-only one from before a writer came: kept, because a close drops others' POSIX locks */
+  bool writable, inherited;       /* inherited: made before a fork, by the parent */
+  unsigned generation;            /* of the process whose locks these are */
+  uint16_t read_held, write_held; /* units */
+  bool own_pending, lost;         /* smb_<os>.c */
+} hf_record;
+
+/* Prepare a library: remembers which inodes are open already. 0 = without it every file is left as it is. */
+bool hf_records_start(int slot);
+/* The record of a descriptor that is about to lock; made, or NULL when its locks are left as they are. */
+hf_record *hf_record_of(int slot, int fd, bool *fd_writable);
+/* Before SQLite closes fd: true = it is kept open for the next open (another library's POSIX locks hang on
+ * it). */
+bool hf_record_closing(int slot, int fd);
+/* Instead of an open: a descriptor kept for this path and mode, or -1. */
+int hf_record_reopen(int slot, const char *path, int flags);
+/* After SQLite opened fd: an entry under that number is of a file that somebody else closed. */
+void hf_record_opened(int slot, int fd);
+void hf_records_give_back(int slot); /* close what is kept open: descriptors have run out */
+bool hf_record_ready(hf_record *record, int fd, bool fd_writable); /* a descriptor that can take the lock */
+void hf_record_track(hf_record *record,
+                     const struct flock *lock); /* a lock that was taken or given back otherwise */
+int hf_record_set(int fd, short type, off_t start, off_t length, bool wait); /* F_OFD_SETLK */
+int hf_record_open_again(int fd, const hf_record *record, bool writable);
+
+/* SMB devices are known by their mount's options (nobrl), so the verdict adds them. */
+bool hf_records_add_smb(uint64_t device);
+bool hf_records_is_smb(uint64_t device);
+
+typedef enum hf_held { HF_HELD, HF_HELD_NOT, HF_HELD_UNKNOWN } hf_held;
+/* Are the POSIX locks that SQLite believes to hold on this inode still there? Only for HF_KIND_PASS. */
+hf_held hf_record_verify(int slot, dev_t device, ino_t inode);
+/* Words for reports: how locks of this inode are kept. */
+const char *hf_record_state(int slot, dev_t device, ino_t inode);
+
+/* immune_<os>.c, smb_<os>.c: as fcntl(), errno set */
+int hf_immune_lock(hf_record *record, int cmd, struct flock *lock, bool fd_writable);
+int hf_smb_lock(hf_record *record, int fd, int cmd, struct flock *lock, bool fd_writable);
+int hf_smb_fresh_stat(int fd, struct stat *st);
+
+#endif

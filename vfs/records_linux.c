@@ -1,0 +1,505 @@
+/*
+ * records_linux.c - the records of inodes and the private descriptors that carry their locks.
+ *
+ * Which rule (ofd.md names them) cost which bug: one descriptor for each inode and library, opened through
+ * /proc/self/fd so that it is the right file whatever its name is by now; a writer's descriptor takes copies
+ * of the read locks before the reader's goes; inodes that were open before we came stay as they are until
+ * that is provably safe; a forked child lets go of everything; and since our own close() of a descriptor
+ * drops the POSIX locks of another SQLite library in this process, such descriptors are kept open and given
+ * out again.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "records.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "fork.h"
+#include "neighbours.h"
+#include "slots.h"
+
+enum { FDS = 1 << 20, SMB_DEVICES = 64, WRITABLE = 1 };
+
+/* For each library: descriptor number -> record, with WRITABLE in the lowest bit. Read without a mutex. */
+static _Atomic(_Atomic(uintptr_t) *) users_of[HF_SLOTS];
+static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
+static hf_record *records;
+static _Atomic uint64_t smb_devices[SMB_DEVICES];
+static atomic_int smb_count;
+
+/* ---------------------------------------------------------------- units */
+
+enum {
+  SHM_FIRST = 120,
+  SHM_BYTES = 9,
+  PENDING_BYTE = 0x40000000,
+  SHARED_FIRST = PENDING_BYTE + 2,
+  SHARED_SIZE = 510
+};
+
+unsigned hf_units_of(off_t start, off_t length)
+{
+  if (start == 0 && length == 0) return (1u << HF_UNITS) - 1;
+  if (start == PENDING_BYTE && length == 1) return HF_UNIT_PENDING;
+  if (start == PENDING_BYTE && length == 2) return HF_UNIT_PENDING | HF_UNIT_RESERVED;
+  if (start == PENDING_BYTE + 1 && length == 1) return HF_UNIT_RESERVED;
+  if (start == SHARED_FIRST && length == SHARED_SIZE) return HF_UNIT_SHARED;
+  if (start >= SHM_FIRST && length >= 1 && start + length <= SHM_FIRST + SHM_BYTES)
+    return ((1u << length) - 1) << (3 + (start - SHM_FIRST));
+  return 0;
+}
+
+void hf_unit_range(int index, off_t *start, off_t *length)
+{
+  *length = index == 2 ? SHARED_SIZE : 1;
+  *start = index <= 2 ? PENDING_BYTE + index : SHM_FIRST + index - 3;
+}
+
+/* ---------------------------------------------------------------- what kind of file it is */
+
+bool hf_records_is_smb(uint64_t device)
+{
+  int count = atomic_load_explicit(&smb_count, memory_order_acquire);
+  for (int i = 0; i < count; i++)
+    if (atomic_load_explicit(&smb_devices[i], memory_order_relaxed) == device) return true;
+  return false;
+}
+
+bool hf_records_add_smb(uint64_t device)
+{
+  bool there;
+
+  pthread_mutex_lock(&table);
+  there = hf_records_is_smb(device);
+  if (!there && smb_count < SMB_DEVICES) {
+    atomic_store(&smb_devices[smb_count], device);
+    atomic_fetch_add(&smb_count, 1);
+    there = true;
+  }
+  pthread_mutex_unlock(&table);
+  return there;
+}
+
+/*
+ * The kernel of the descriptor says what it is, so files that were never shown to the mount code (a nested
+ * connection's, a -shm) are right, too. Only file systems whose locks this kernel keeps and whose OFD locks
+ * end with the descriptor are owned; FUSE and whatever is not listed stays with POSIX locks, which are then
+ * verified.
+ */
+static hf_lock_kind kind_of(int fd, dev_t device)
+{
+  static const uint32_t kernel_held[] = {0xEF53 /* ext2 ext3 ext4 */, 0x58465342 /* xfs */,
+                                         0x9123683E /* btrfs */,      0x01021994 /* tmpfs */,
+                                         0x858458F6 /* ramfs */,      0x794C7630 /* overlay */,
+                                         0xF2F52010 /* f2fs */,       0x2FC12FC1 /* zfs */,
+                                         0xCA451A4E /* bcachefs */,   0x3153464A /* jfs */,
+                                         0x4D44 /* vfat */,           0x2011BAB0 /* exfat */,
+                                         0x7366746E /* ntfs3 */,      0x3434 /* nilfs2 */,
+                                         0x24051905 /* ubifs */,      0x52654973 /* reiserfs */};
+  struct statfs fs;
+  struct stat st;
+  uint32_t magic;
+
+  if (fstatfs(fd, &fs) || fstat(fd, &st) || !S_ISREG(st.st_mode)) return HF_KIND_PASS;
+  magic = (uint32_t)fs.f_type;
+  if (magic == 0xFF534D42u || magic == 0xFE534D42u)
+    return hf_records_is_smb((uint64_t)device) ? HF_KIND_SMB : HF_KIND_PASS;
+  for (size_t i = 0; i < sizeof kernel_held / sizeof *kernel_held; i++)
+    if (magic == kernel_held[i]) return HF_KIND_OWN;
+  return HF_KIND_PASS;
+}
+
+/* ---------------------------------------------------------------- private descriptors */
+
+static int above_standard_streams(int fd)
+{
+  int high, error;
+
+  if (fd < 0 || fd > 2) return fd;
+  high = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* a program that closed its streams must not print into a database */
+  error = errno;
+  close(fd);
+  errno = error;
+  return high;
+}
+
+static bool same_file(int fd, const hf_record *record)
+{
+  struct stat st;
+  return fstat(fd, &st) == 0 && st.st_dev == record->device && st.st_ino == record->inode;
+}
+
+int hf_record_open_again(int fd, const hf_record *record, bool writable)
+{
+  char path[40];
+  int got;
+
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  got =
+      above_standard_streams(open(path, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY)));
+  /* Wrong file: it stays open, since closing it could drop somebody's locks there. It cannot happen twice. */
+  if (got >= 0 && same_file(got, record)) return got;
+  if (record->kind == HF_KIND_SMB) return -1; /* I/O through the lock's handle would hide a lost session */
+  /* No /proc, or privileges were dropped: share SQLite's own description. Its locks stay when SQLite closes
+   * it. Never after a fork: that description is the parent's, too, and so would be our locks. */
+  if (record->inherited) return -1;
+  return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+int hf_record_set(int fd, short type, off_t start, off_t length, bool wait)
+{
+  /* l_pid must be 0 for OFD calls; SQLite leaves it uninitialised. */
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+  return fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
+}
+
+static bool copy_read_locks(const hf_record *record, int to)
+{
+  for (int i = 0; i < HF_UNITS; i++) {
+    off_t start, length;
+    if (!(record->read_held & 1u << i)) continue;
+    hf_unit_range(i, &start, &length);
+    if (hf_record_set(to, F_RDLCK, start, length, false)) return false;
+  }
+  return true;
+}
+
+/* What a fork child has inherited belongs to its parent, whose locks live on in the parent's own copy. */
+static void let_go(hf_record *record)
+{
+  if (record->fd >= 0) close(record->fd);
+  if (record->old_fd >= 0) close(record->old_fd);
+  record->fd = record->old_fd = -1;
+  record->read_held = record->write_held = 0;
+  record->own_pending = record->lost = false;
+  record->generation = hf_generation();
+}
+
+bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
+{
+  int got, error;
+
+  if (record->generation != hf_generation()) let_go(record);
+  if (record->fd >= 0 && (record->writable || !fd_writable)) return true;
+  got = hf_record_open_again(fd, record, fd_writable);
+  if (got < 0) return false;
+  if (record->fd >= 0 && !copy_read_locks(record, got)) { /* cannot conflict with our own; out of memory */
+    error = errno;
+    close(got);
+    errno = error;
+    return false;
+  }
+  if (record->fd >= 0) {
+    (void)hf_record_set(record->fd, F_UNLCK, 0, 0, false); /* the copies hold */
+    record->old_fd = record->fd;
+  }
+  record->fd = got;
+  record->writable = fd_writable;
+  return true;
+}
+
+/* ---------------------------------------------------------------- records */
+
+static hf_record *find(int slot, dev_t device, ino_t inode)
+{
+  for (hf_record *one = records; one; one = one->next)
+    if (one->slot == slot && one->device == device && one->inode == inode) return one;
+  return NULL;
+}
+
+static bool has_ofd(int fd)
+{
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = PENDING_BYTE, .l_len = 1};
+  return fcntl(fd, F_OFD_GETLK, &lock) == 0;
+}
+
+/* No lock of anybody, so none of ours: what POSIX locks this process had before we came, it has no more. */
+static bool nothing_locked(int fd)
+{
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+}
+
+/* May our own POSIX locks be looked at through a second descriptor? NFS and SMB answer such questions
+ * wrongly. */
+static bool verifiable(int fd)
+{
+  struct statfs fs;
+  uint32_t magic = fstatfs(fd, &fs) ? 0 : (uint32_t)fs.f_type;
+  return magic && magic != 0x6969u && magic != 0xFF534D42u && magic != 0xFE534D42u;
+}
+
+static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
+{
+  hf_record *made = calloc(1, sizeof *made);
+
+  if (!made) return NULL;
+  made->device = st->st_dev;
+  made->inode = st->st_ino;
+  made->slot = slot;
+  made->fd = made->old_fd = -1;
+  made->generation = hf_generation();
+  made->kind = kind_of(fd, st->st_dev);
+  if (made->kind == HF_KIND_OWN && (!hf_record_ready(made, fd, writable) || !has_ofd(made->fd)))
+    made->kind = HF_KIND_PASS; /* a kernel or container without OFD locks */
+  if (made->kind == HF_KIND_OWN && hf_neighbour_early(slot, st->st_dev, st->st_ino)) {
+    made->early = !nothing_locked(made->fd);
+    if (made->early) made->kind = HF_KIND_PASS;
+  }
+  if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd)) (void)hf_record_ready(made, fd, writable);
+  made->next = records;
+  records = made;
+  return made;
+}
+
+/* A new connection is a chance to take over what was left as it was: this thread holds the inode's mutex. */
+static void take_over(hf_record *record, int fd, bool writable)
+{
+  if (!record->early || record->read_held || record->write_held || !hf_record_ready(record, fd, writable))
+    return;
+  if (!nothing_locked(record->fd)) return;
+  record->early = false;
+  record->kind = HF_KIND_OWN;
+}
+
+static void unlink_record(hf_record *gone)
+{
+  for (hf_record **link = &records; *link; link = &(*link)->next)
+    if (*link == gone) {
+      *link = gone->next;
+      break;
+    }
+  /* Unlocked by word and not by the close: a fork child in its first instructions may still hold a copy. */
+  if (gone->fd >= 0 && gone->generation == hf_generation() && gone->kind != HF_KIND_PASS)
+    (void)hf_record_set(gone->fd, F_UNLCK, 0, 0, false);
+  if (gone->fd >= 0) close(gone->fd);
+  if (gone->old_fd >= 0) close(gone->old_fd);
+  free(gone);
+}
+
+/* ---------------------------------------------------------------- descriptors of SQLite */
+
+static hf_record *untag(uintptr_t entry)
+{
+  return (hf_record *)(entry & ~(uintptr_t)WRITABLE);
+}
+
+static _Atomic(uintptr_t) *entry_of(int slot, int fd)
+{
+  _Atomic(uintptr_t) *users = atomic_load_explicit(&users_of[slot], memory_order_acquire);
+  return users && fd >= 0 && fd < FDS ? &users[fd] : NULL;
+}
+
+/* Call with `table` held. keep = other code of this process has the inode open: no descriptor of it may be
+ * closed. */
+static void leave(_Atomic(uintptr_t) *entry, bool keep)
+{
+  hf_record *record = untag(atomic_load(entry));
+
+  atomic_store(entry, 0);
+  if (--record->users == 0 && !keep) unlink_record(record);
+}
+
+static hf_record *attach(int slot, int fd, bool *fd_writable)
+{
+  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+  hf_record *record = NULL;
+  struct stat st;
+
+  if (!entry || fstat(fd, &st)) return NULL;
+  *fd_writable = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+  pthread_mutex_lock(&table);
+  record = find(slot, st.st_dev, st.st_ino);
+  if (!record)
+    record = make(slot, fd, &st, *fd_writable);
+  else
+    take_over(record, fd, *fd_writable);
+  if (record) {
+    record->users++;
+    atomic_store_explicit(entry, (uintptr_t)record | (*fd_writable ? WRITABLE : 0), memory_order_release);
+  }
+  pthread_mutex_unlock(&table);
+  return record;
+}
+
+hf_record *hf_record_of(int slot, int fd, bool *fd_writable)
+{
+  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+  uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_acquire) : 0;
+
+  if (!value) return attach(slot, fd, fd_writable);
+  *fd_writable = (value & WRITABLE) != 0;
+  return untag(value);
+}
+
+void hf_record_opened(int slot, int fd)
+{
+  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+
+  if (!entry || !atomic_load_explicit(entry, memory_order_acquire)) return;
+  pthread_mutex_lock(&table);
+  if (atomic_load(entry)) leave(entry, false);
+  pthread_mutex_unlock(&table);
+}
+
+/* ---------------------------------------------------------------- closing, keeping, giving back */
+
+static bool is_ours(int fd)
+{
+  if (hf_parked_has(fd)) return true;
+  for (const hf_record *one = records; one; one = one->next)
+    if (one->fd == fd || one->old_fd == fd) return true;
+  for (int slot = 0; slot < HF_SLOTS; slot++) {
+    _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+    if (entry && atomic_load(entry)) return true;
+  }
+  return false;
+}
+
+bool hf_record_closing(int slot, int fd)
+{
+  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+  hf_record *record;
+  bool keep = false;
+
+  if (!entry || !atomic_load_explicit(entry, memory_order_acquire)) return false;
+  pthread_mutex_lock(&table);
+  record = untag(atomic_load(entry));
+  if (record) {
+    keep = record->kind == HF_KIND_OWN && record->generation == hf_generation() &&
+           hf_neighbour_present(record->device, record->inode, is_ours);
+    if (keep) hf_parked_add(slot, fd, record->device, record->inode);
+    leave(entry, keep);
+  }
+  pthread_mutex_unlock(&table);
+  return keep;
+}
+
+/* Records without users were kept for a neighbour's sake, as the parked descriptors were. */
+static void sweep(bool all)
+{
+  hf_record *next;
+
+  hf_parked_sweep(all, is_ours);
+  for (hf_record *one = records; one; one = next) {
+    next = one->next;
+    if (one->users == 0 && (all || !hf_neighbour_present(one->device, one->inode, is_ours)))
+      unlink_record(one);
+  }
+}
+
+int hf_record_reopen(int slot, const char *path, int flags)
+{
+  struct stat st;
+  int fd = -1;
+
+  if (hf_parked_count() == 0)
+    return -1; /* an int that another thread changes: a wrong answer costs one open */
+  if (flags & (O_EXCL | O_TRUNC) || stat(path, &st)) return -1;
+  pthread_mutex_lock(&table);
+  fd = hf_parked_take(slot, st.st_dev, st.st_ino, flags & O_ACCMODE);
+  sweep(false);
+  pthread_mutex_unlock(&table);
+  return fd;
+}
+
+void hf_records_give_back(int slot)
+{
+  (void)slot;
+  pthread_mutex_lock(&table);
+  sweep(true);
+  pthread_mutex_unlock(&table);
+}
+
+/* ---------------------------------------------------------------- start and fork */
+
+static void before_fork(void)
+{
+  pthread_mutex_lock(&table);
+}
+static void after_fork(void)
+{
+  pthread_mutex_unlock(&table);
+}
+
+/* Only what is safe in a signal handler: close() and plain stores. The mutex is this thread's, taken before
+ * the fork. */
+static void in_child(void)
+{
+  for (hf_record *one = records; one; one = one->next) {
+    if (one->kind == HF_KIND_PASS && !one->early) continue;
+    let_go(one);
+    one->inherited = true;
+  }
+  pthread_mutex_unlock(&table);
+}
+
+static void start_once(void)
+{
+  hf_fork_start(); /* first, so that the generation is right when in_child() runs */
+  (void)pthread_atfork(before_fork, after_fork, in_child);
+}
+
+bool hf_records_start(int slot)
+{
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  size_t size = (size_t)FDS * sizeof(uintptr_t);
+  void *users;
+
+  pthread_once(&once, start_once);
+  if (atomic_load(&users_of[slot])) return true;
+  if (!hf_neighbours_start(slot)) return false;
+  /* Eight megabytes of addresses, of which the pages of the descriptors in use get memory. */
+  users = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (users == MAP_FAILED) return false;
+  atomic_store_explicit(&users_of[slot], (_Atomic(uintptr_t) *)users, memory_order_release);
+  return true;
+}
+
+/* ---------------------------------------------------------------- verification */
+
+hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
+{
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  hf_record *record;
+  hf_held held = HF_HELD_UNKNOWN;
+  int unit;
+
+  pthread_mutex_lock(&table);
+  record = find(slot, device, inode);
+  if (record && record->kind == HF_KIND_PASS && record->fd >= 0 && record->write_held) {
+    unit = __builtin_ctz(record->write_held);
+    hf_unit_range(unit, &lock.l_start, &lock.l_len);
+    /* An OFD query sees this process's POSIX locks as somebody else's. */
+    if (fcntl(record->fd, F_OFD_GETLK, &lock) == 0)
+      held = lock.l_type == F_UNLCK || (lock.l_pid > 0 && lock.l_pid != getpid()) ? HF_HELD_NOT : HF_HELD;
+  }
+  pthread_mutex_unlock(&table);
+  return held;
+}
+
+const char *hf_record_state(int slot, dev_t device, ino_t inode)
+{
+  const char *word = "none";
+  const hf_record *record;
+
+  pthread_mutex_lock(&table);
+  record = find(slot, device, inode);
+  if (record)
+    word = record->kind == HF_KIND_OWN   ? "owned"
+           : record->kind == HF_KIND_SMB ? "smb"
+           : record->early               ? "early"
+           : record->fd >= 0             ? "verified"
+                                         : "posix";
+  pthread_mutex_unlock(&table);
+  return word;
+}

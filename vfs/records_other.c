@@ -1,0 +1,89 @@
+/*
+ * records_other.c - systems without OFD locks and /proc: no record is ever made, every lock is left as SQLite
+ * takes it.
+ */
+#include "records.h"
+
+#include <errno.h>
+
+unsigned hf_units_of(off_t start, off_t length)
+{
+  (void)start, (void)length;
+  return 0;
+}
+bool hf_records_start(int slot)
+{
+  (void)slot;
+  return false; /* nothing is overridden then, and none of the functions below is called */
+}
+hf_record *hf_record_of(int slot, int fd, bool *fd_writable)
+{
+  (void)slot, (void)fd, (void)fd_writable;
+  return NULL;
+}
+bool hf_record_closing(int slot, int fd)
+{
+  (void)slot, (void)fd;
+  return false;
+}
+int hf_record_reopen(int slot, const char *path, int flags)
+{
+  (void)slot, (void)path, (void)flags;
+  return -1;
+}
+void hf_record_opened(int slot, int fd)
+{
+  (void)slot, (void)fd;
+}
+void hf_records_give_back(int slot)
+{
+  (void)slot;
+}
+bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
+{
+  (void)record, (void)fd, (void)fd_writable;
+  errno = ENOTSUP;
+  return false;
+}
+void hf_record_track(hf_record *record, const struct flock *lock)
+{
+  (void)record, (void)lock;
+}
+bool hf_records_add_smb(uint64_t device)
+{
+  (void)device;
+  return false;
+}
+bool hf_records_is_smb(uint64_t device)
+{
+  (void)device;
+  return false;
+}
+hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
+{
+  (void)slot, (void)device, (void)inode;
+  return HF_HELD_UNKNOWN;
+}
+const char *hf_record_state(int slot, dev_t device, ino_t inode)
+{
+  (void)slot, (void)device, (void)inode;
+  return "none";
+}
+int hf_immune_lock(hf_record *record, int cmd, struct flock *lock, bool fd_writable)
+{
+  (void)record, (void)cmd, (void)lock, (void)fd_writable;
+  errno = ENOTSUP;
+  return -1;
+}
+int hf_smb_lock(hf_record *record, int fd, int cmd, struct flock *lock, bool fd_writable)
+{
+  (void)record, (void)fd, (void)cmd, (void)lock, (void)fd_writable;
+  errno = ENOTSUP;
+  return -1;
+}
+int hf_smb_fresh_stat(int fd, struct stat *st)
+{
+  (void)fd, (void)st;
+  errno = ENOTSUP;
+  return -1;
+}

@@ -1,0 +1,80 @@
+/*
+ * shm.c - xShmMap, xShmLock, xShmBarrier and xShmUnmap: the locks of WAL mode.
+ *
+ * The same three questions as in lock.c, at the locks that begin to write: WRITE (a transaction) and CKPT (a
+ * checkpoint, which writes the database). The WAL-reset guard is in walguard.c.
+ */
+#include "guard.h"
+
+enum { WRITE_LOCK = 0, CKPT_LOCK = 1 };
+
+int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volatile **out)
+{
+  hf_node *node = hf_node_of(file);
+  int rc;
+
+  if (!hf_guard_process(node)) return SQLITE_MISUSE;
+  rc = node->base->pMethods->xShmMap(node->base, region, size, extend, out);
+  if (rc == SQLITE_OK && !node->shm_mapped) {
+    node->shm_mapped = true;
+    hf_guard_note(node, &node->shm, "-shm");
+  }
+  return rc;
+}
+
+static unsigned mask_of(int offset, int n)
+{
+  return ((1u << n) - 1) << offset;
+}
+
+static bool begins_to_write(int offset, int n, int flags)
+{
+  return (flags & (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE)) == (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE) &&
+         n == 1 && (offset == WRITE_LOCK || offset == CKPT_LOCK);
+}
+
+int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
+{
+  hf_node *node = hf_node_of(file);
+  const sqlite3_io_methods *base = node->base->pMethods;
+  bool writes = begins_to_write(offset, n, flags);
+  int rc = SQLITE_OK;
+
+  if (flags & SQLITE_SHM_UNLOCK) { /* always passes */
+    node->shm_held &= (uint16_t)~mask_of(offset, n);
+    return base->xShmLock(node->base, offset, n, flags);
+  }
+  if (!hf_guard_process(node)) return SQLITE_MISUSE;
+  if (writes) rc = hf_guard_latched(node);
+  if (rc) return rc;
+  rc = base->xShmLock(node->base, offset, n, flags);
+  if (rc) return rc;
+  if (writes) {
+    rc = hf_guard_identity(node, true);
+    if (rc) {
+      (void)base->xShmLock(node->base, offset, n,
+                           SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
+      return rc;
+    }
+  }
+  node->shm_held |= (uint16_t)mask_of(offset, n);
+  return SQLITE_OK;
+}
+
+void hf_xShmBarrier(sqlite3_file *file)
+{
+  hf_node *node = hf_node_of(file);
+  node->base->pMethods->xShmBarrier(node->base);
+}
+
+/* In a child that does not own the connection the -shm is the parent's: it is let go of and never deleted. */
+int hf_xShmUnmap(sqlite3_file *file, int delete_it)
+{
+  hf_node *node = hf_node_of(file);
+
+  if (delete_it && !hf_guard_process(node)) delete_it = 0;
+  node->shm_mapped = false;
+  node->shm_held = 0;
+  node->shm.known = false;
+  return node->base->pMethods->xShmUnmap(node->base, delete_it);
+}
