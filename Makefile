@@ -162,7 +162,7 @@ lint:
 bench:
 	$(Q)tools/deps build bench
 	+$(Q)$(build) benches
-	$(Q)$(test_env) bench/run.sh
+	$(Q)set -e; for run in $(bench_programs) $(wildcard bench/*.sh); do echo "== $$run"; $(test_env) $$run; done
 
 long:
 	$(Q)HF_LONG=1 $(MAKE) --no-print-directory check
