@@ -65,12 +65,13 @@ static int run(int argc, char **argv)
     rc = SQLITE_CANTOPEN; /* the sentence would be nothing but the path */
     snprintf(reason, sizeof reason, "not converted: the path has %zu bytes, %d are possible",
              strlen(argv[optind]), PATH_MAX_BYTES);
-  } else if (rc == SQLITE_OK)
+  } else if (rc == SQLITE_OK) {
     rc = holdfast_convert(argv[optind], (int)wait_s * 1000, reason, sizeof reason);
-  else
+  } else {
     snprintf(reason, sizeof reason,
              "holdfast cannot start (%s): is a HOLDFAST_* variable set to an unknown value?",
              sqlite3_errstr(rc));
+  }
   if (as_json) {
     show_json(argv[optind], rc, reason);
   } else {
