@@ -13,9 +13,11 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -50,10 +52,10 @@ static bool forbid(unsigned first, unsigned first_error, unsigned second, unsign
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | second_error),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
-  struct sock_fprog program = {sizeof code / sizeof code[0], code};
+  struct sock_fprog filter = {sizeof code / sizeof code[0], code};
 
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
 /*
@@ -88,6 +90,17 @@ static int self(const char *what, const char *path, int a, int b, void *out, siz
   return WEXITSTATUS(status);
 }
 
+/* A mount that is left while this process still stands in it (umount -l). */
+static int tell_unmounted(const char *directory)
+{
+  hf_mount_facts facts;
+
+  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return 77;
+  if (mount("gone", directory, "tmpfs", 0, "size=64k") != 0 || chdir(directory) != 0) return 1;
+  if (umount2(".", MNT_DETACH) != 0 || hf_mount_facts_of("a.db", &facts) != 0) return 1;
+  return write(1, &facts, sizeof facts) == (ssize_t)sizeof facts ? 0 : 1;
+}
+
 /* The other process: facts of a path without some calls, or the try of a lock. */
 static int other_process(char **args)
 {
@@ -95,6 +108,7 @@ static int other_process(char **args)
   unsigned statmount_error = (unsigned)atoi(args[2]), statx_error = (unsigned)atoi(args[3]);
   hf_mount_facts facts;
 
+  if (strcmp(args[0], "unmounted") == 0) return tell_unmounted(args[1]);
   if (strcmp(args[0], "lock") == 0) return fcntl(open(args[1], O_RDWR | O_CLOEXEC), F_SETLK, &lock) == 0;
   if (!forbid(CALL_STATMOUNT, statmount_error, statx_error ? SYS_statx : CALL_STATMOUNT, statx_error))
     return 77;
@@ -267,6 +281,28 @@ static void the_cache_keeps_files_apart(void **state)
   assert_null(strstr(v.notes, "names"));
 }
 
+/* No table lists it any more: the number of statfs is all there is, and that is said. */
+static void a_mount_that_was_detached(void **state)
+{
+  hf_mount_facts f;
+  hf_verdict v;
+  int code;
+  (void)state;
+
+  (void)mkdir("detached", 0700);
+  code = self("unmounted", "detached", 0, 0, &f, sizeof f);
+  if (code == 77) {
+    print_message("skipped: no mount namespace can be had here\n");
+    skip();
+  }
+  assert_int_equal(code, 0);
+  assert_string_equal(f.how, "statfs");
+  assert_int_equal(f.magic, 0x01021994);
+  if (has_statmount()) assert_true(f.deleted);
+  hf_verdict_of(&f, HOLDFAST_ASSUME_NOTHING, &v);
+  assert_int_equal(v.confidence, HOLDFAST_CONFIDENCE_LOW);
+}
+
 static void *ask_often(void *arg)
 {
   const int assume = *(const int *)arg;
@@ -341,6 +377,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(paths_that_are_not_there),
       cmocka_unit_test(asking_keeps_the_locks_of_this_process),
       cmocka_unit_test(the_cache_keeps_files_apart),
+      cmocka_unit_test(a_mount_that_was_detached),
       cmocka_unit_test(threads_do_not_mix_verdicts),
       cmocka_unit_test(the_public_call),
   };
