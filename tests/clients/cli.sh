@@ -26,4 +26,11 @@ same ":memory: is never covered" "$(ask :memory: 'PRAGMA holdfast')" ""
 same "a URI picks another VFS" "$(ask 'file:name.db?vfs=unix' 'PRAGMA holdfast')" ""
 same "an attached database is covered" "$(ask :memory: "ATTACH 'name.db' AS a; PRAGMA a.holdfast")" "holdfast 0.*"
 same "the table of mounts" "$(ask name.db 'SELECT count(*) FROM holdfast_mount')" 1
+
+# The switches of HOLDFAST_MODE, on a database that would be kept out of WAL mode.
+export HOLDFAST_ASSUME=network
+same "enforce" "$(HOLDFAST_LOG=none ask enforce.db 'PRAGMA journal_mode=WAL')" delete
+same "observe" "$(HOLDFAST_MODE=observe HOLDFAST_LOG=none ask observe.db 'PRAGMA journal_mode=WAL; SELECT kind FROM holdfast_events' | tr '\n' ' ')" "wal warned "
+same "off" "$(HOLDFAST_MODE=off ask off.db 'PRAGMA journal_mode=WAL; PRAGMA holdfast')" wal
+same "a mode that does not exist" "$(HOLDFAST_MODE=nonsense ask none.db 'SELECT 1')" "Error*nonsense*"
 finish

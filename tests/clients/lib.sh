@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+#!/bin/bash
 # lib.sh - what the tests of this folder share: the four runs of a client and what each must answer.
 #
 # A client is a program that has never heard of holdfast. It is called with a database and, when it

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A C program with several SQLite versions, each alone and all in one process, which all load the
-# same holdfast.so: host/host.c says what is checked. The control is a shim as textbooks write it.
+# same holdfast.so: host/host.c and host/session.c say what is checked. The control is a shim as textbooks write it.
 # shellcheck source=lib.sh disable=SC1091,SC2154
 . "$HF_SOURCE/tests/clients/lib.sh" || exit 1
 
@@ -9,13 +9,14 @@ need "$cc"
 need sqlite3
 list=$("$HF_SOURCE/tools/fetch-amalgamations.sh") || skip "$(tail -n 1 <<<"$list")"
 mapfile -t libraries < <(cut -d ' ' -f 2- <<<"$list")
+export HOLDFAST_ASSUME=local # the default below; the working directory may be on anything
 echo "SQLite $(cut -d ' ' -f 1 <<<"$list" | tr '\n' ' ')"
 
 top=$PWD
 here=$HF_SOURCE/tests/clients/host
 build() {
   # valgrind of Debian 12 cannot read the debug information that clang writes by default.
-  $cc -D_GNU_SOURCE -std=c11 -O1 -g -gdwarf-4 -Wall -Wextra -o host "$here/host.c" "$here/lib.c" -ldl -lpthread &&
+  $cc -D_GNU_SOURCE -std=c11 -O1 -g -gdwarf-4 -Wall -Wextra -o host "$here"/{host,session,lib}.c -ldl -lpthread &&
     $cc -std=c11 -O1 -Wall -Wextra -fPIC -shared -o naive.so "$here/naive.c"
 }
 build || { fail "the host does not compile"; finish; }
@@ -52,6 +53,7 @@ done
 passes "all in one process" session "$extension" "${libraries[@]}"
 HOLDFAST_ASSUME=network passes "all in one process, network" session "$extension" "${libraries[@]}"
 passes "shutdown, unload and reload" reload "$extension" "${libraries[@]}"
+passes "by sqlite3_auto_extension" auto "$extension" "${libraries[@]}"
 for base in unix under unix-excl unix-dotfile; do
   for library in "${libraries[0]}" "${libraries[-1]}"; do
     passes "$(basename "$library" .so) on $base" stack "$extension" "$library" $base

@@ -20,6 +20,7 @@ enum { LIBS_MAX = 8, TEXT_MAX = 4096 };
   X(busy_timeout)                                                                                            \
   X(enable_load_extension)                                                                                   \
   X(load_extension)                                                                                          \
+  X(auto_extension)                                                                                          \
   X(file_control)                                                                                            \
   X(free)                                                                                                    \
   X(initialize)                                                                                              \
