@@ -25,7 +25,7 @@ enum {
 };
 
 /* The nested connection runs on the base VFS; only our own auto-extension can meet it, on this thread. */
-static __thread bool nested;
+static __thread bool nested HF_TLS;
 bool hf_nested(void)
 {
   return nested;

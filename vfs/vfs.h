@@ -6,11 +6,11 @@
  * into the caller's memory. (The latch and the lock instrumentation of later releases need no more.)
  *
  * Who guards what:
- *   hf_vfs.mutex    the list of nodes, the settings, the events and the log's memory. A leaf: nothing of
- *                   SQLite and no file is touched while it is held, except that a log line is written.
- *   hf_node         its fields are set in xOpen and then constant, but for `pdb`, `journal_seen`, `reserved`,
- * which change under the mutex of the connection (SQLite holds it in xFileControl). the list of all hf_vfs
- * (register.c) only grows; it is read without a lock.
+ * - hf_vfs.mutex: the list of nodes, the settings, the events and the log's memory. A leaf: nothing of SQLite
+ * and no file is touched while it is held.
+ * - hf_node: set in xOpen and then constant, but for `pdb`, `journal_seen` and `reserved`, which change under
+ * the mutex of the connection.
+ * - the list of all hf_vfs (register.c) only grows and is read without a lock.
  */
 #ifndef HF_VFS_H
 #define HF_VFS_H
@@ -26,6 +26,10 @@
 
 #define HF_VFS_NAME "holdfast"
 #define HF_MAGIC    "holdfast\0vfs 1\0" /* first bytes of every hf_vfs of this layout, sizeof 16 */
+
+/* libc allocates a loaded library's ordinary thread-local data at the first access, and aborts when it
+ * cannot. */
+#define HF_TLS __attribute__((tls_model("initial-exec")))
 
 enum { HF_EVENTS = 256, HF_EVENT_PATH = 512, HF_EVENT_DETAIL = 512, HF_CAUSES = 128 };
 
