@@ -41,7 +41,7 @@ vfs_sources     := $(call sources,vfs/*.c)
 cli_sources     := $(call sources,cli/*.c)
 support_sources := $(call sources,tests/support/*.c)
 unit_sources    := $(call sources,tests/unit/test_*.c)
-scene_sources   := $(call sources,tests/proc/*.c tests/fault/*.c tests/memcheck/*.c)
+scene_sources   := $(call sources,tests/proc/*.c tests/fault/*.c tests/memcheck/*.c tests/fuzz/*.c)
 bench_sources   := $(call sources,bench/*.c)
 
 ext_objects := $(call objects,$(filter-out vfs/linked.c,$(vfs_sources)))
@@ -110,6 +110,7 @@ $(bench_programs): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(support) $(archive
 # Include arrows (make lint checks the sources too): a unit test or a bench may see the header of its subject.
 $(BUILD)/obj/tests/%.o: hf_includes = -Itests/support
 $(BUILD)/obj/tests/unit/%.o: hf_includes = -Itests/support -Ivfs -Ilib -Icli
+$(BUILD)/obj/tests/fuzz/%.o: hf_includes = -Ivfs
 $(BUILD)/obj/bench/%.o: hf_includes = -Itests/support -Ivfs
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
@@ -129,7 +130,7 @@ $(BUILD)/flags: FORCE
 # Each of these works on a machine that has only git and make: tools/deps comes first, and the build
 # is a second make, because the compiler may be one of the things that were just installed.
 
-CHECK ?= unit,proc,fault,clients,suite,memcheck
+CHECK ?= unit,proc,fault,fuzz,clients,suite,memcheck
 comma  := ,
 parts  := $(subst $(comma), ,$(CHECK))
 groups := $(sort $(foreach part,$(parts),$(firstword $(subst /, ,$(part)))))
@@ -162,7 +163,7 @@ lint:
 bench:
 	$(Q)tools/deps build bench
 	+$(Q)$(build) benches
-	$(Q)$(test_env) bench/run.sh
+	$(Q)set -e; for run in $(bench_programs) $(wildcard bench/*.sh); do echo "== $$run"; $(test_env) $$run; done
 
 long:
 	$(Q)HF_LONG=1 $(MAKE) --no-print-directory check
@@ -201,7 +202,7 @@ clean:
 help:
 	@echo 'make            build/holdfast.so, build/libholdfast.{a,so}, build/holdfast (the tool)'
 	@echo 'make demo       see it work; DIR=path: there; LAB=1: on real NFS and SMB mounts'
-	@echo 'make check      all tests; CHECK=unit,proc,fault,clients,suite,memcheck: only these'
+	@echo 'make check      all tests; CHECK=unit,proc,fault,fuzz,clients,suite,memcheck: only these'
 	@echo 'make lab        the tests on real NFS, SMB and other mounts, in user-mode Linux'
 	@echo 'make lint       format, include arrows, static analysis, symbols, versions'
 	@echo 'make bench      what holdfast costs'

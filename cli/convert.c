@@ -2,13 +2,14 @@
  * convert.c - `holdfast convert DB`: holdfast_convert() with a sentence and an exit code.
  */
 #include <getopt.h>
+#include <string.h>
 
 #include <sqlite3.h>
 
 #include "cli.h"
 #include "holdfast.h"
 
-enum { WAIT_S = 5, WAIT_MAX_S = 86400 };
+enum { WAIT_S = 5, WAIT_MAX_S = 86400, PATH_MAX_BYTES = 4095 };
 
 static const char help[] =
     "holdfast convert DB [--wait SECONDS] [--json]\n"
@@ -41,7 +42,7 @@ static int run(int argc, char **argv)
   static const struct option options[] = {
       {"wait", required_argument, NULL, 'w'}, {"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
   holdfast_config config = {.struct_size = sizeof config, .log = "none"}; /* what it says, we print */
-  char reason[512] = "";
+  char reason[PATH_MAX_BYTES + 300] = "";
   bool as_json = false;
   long wait_s = WAIT_S;
   int c, rc;
@@ -60,12 +61,17 @@ static int run(int argc, char **argv)
   }
   if (optind + 1 != argc || !argv[optind][0]) return usage_error("convert", "convert takes one database");
   rc = holdfast_init(&config);
-  if (rc == SQLITE_OK)
+  if (rc == SQLITE_OK && strlen(argv[optind]) > PATH_MAX_BYTES) {
+    rc = SQLITE_CANTOPEN; /* the sentence would be nothing but the path */
+    snprintf(reason, sizeof reason, "not converted: the path has %zu bytes, %d are possible",
+             strlen(argv[optind]), PATH_MAX_BYTES);
+  } else if (rc == SQLITE_OK) {
     rc = holdfast_convert(argv[optind], (int)wait_s * 1000, reason, sizeof reason);
-  else
+  } else {
     snprintf(reason, sizeof reason,
              "holdfast cannot start (%s): is a HOLDFAST_* variable set to an unknown value?",
              sqlite3_errstr(rc));
+  }
   if (as_json) {
     show_json(argv[optind], rc, reason);
   } else {

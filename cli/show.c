@@ -245,7 +245,7 @@ static void conclude(const findings *f, int code, char *out, size_t size)
   else if (f->probe_state == PROBE_RAN && f->report.maps == 0 && f->mount.rule == HOLDFAST_RULE_WAL_OK)
     but = ", but shared memory does not work";
   else if (f->mount.confidence == HOLDFAST_CONFIDENCE_LOW)
-    but = ", but holdfast is not sure of this file system";
+    but = ", but holdfast is not sure of this place";
   snprintf(out, size, "%s%s", rule, but);
 }
 

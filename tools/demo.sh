@@ -66,19 +66,27 @@ both_programs() {
   [ "$(stock "$db" 'PRAGMA integrity_check')" = ok ] || fail 'plain SQLite finds damage'
 }
 
-# A WAL database as a crashed program leaves it: its rows are in the -wal only.
+# A WAL database as a crashed program leaves it: its rows are in the -wal only. Where holdfast is sure of
+# the mount it is converted, elsewhere it may be refused, and then nothing must have changed.
 existing_wal() {
-  local db=$1 mode counted
+  local db=$1 may_refuse=${2:-} before mode counted
   stock "$db" '.dbconfig no_ckpt_on_close on' 'PRAGMA journal_mode=WAL' 'CREATE TABLE note(who, what)' \
     "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<1000)
      INSERT INTO note SELECT 'old', i FROM n" >/dev/null
   [ -s "$db-wal" ] || fail "$db has no -wal"
   row 'before' "journal mode wal, 1000 rows in $db-wal, database file $(stat -c %s "$db") bytes"
-  mode=$(HOLDFAST_LOG=log shell "$db" 'PRAGMA journal_mode') || fail 'the existing database could not be opened'
+  before=$(sha256sum "$db" "$db-wal")
+  mode=$(HOLDFAST_LOG=log shell "$db" 'PRAGMA journal_mode' 2>error)
+  row 'what holdfast logged' "$(tail -n 1 log | cut -c 1-300)"
+  if [ -n "$may_refuse" ] && [ -s error ]; then
+    row 'opened through holdfast' "refused: $(head -n 1 error)"
+    [ "$(sha256sum "$db" "$db-wal")" = "$before" ] || fail 'a refused database was changed'
+    row 'its bytes' 'unchanged'
+    return
+  fi
   counted=$(stock "$db" 'SELECT count(*) FROM note')
-  row 'after one open through holdfast' "journal mode $mode, $counted rows, no -wal, file $(stat -c %s "$db") bytes"
-  row 'what holdfast logged' "$(cut -c 1-200 log)"
-  [ "$mode" = delete ] || fail 'not converted'
+  row 'after one open through holdfast' "journal mode $mode, $counted rows, file $(stat -c %s "$db") bytes"
+  [ "$mode" = delete ] || fail "not converted: $(cat error)"
   [ "$counted" = 1000 ] || fail 'rows are missing'
   [ ! -e "$db-wal" ] || fail 'there still is a -wal'
   [ "$(stock "$db" 'PRAGMA integrity_check')" = ok ] || fail 'plain SQLite finds damage'
@@ -87,8 +95,9 @@ existing_wal() {
 echo "holdfast $(cat "$HF_SOURCE/VERSION") with sqlite3 $(sqlite3 --version | cut -d' ' -f1) and" \
      "$($python --version | tr '[:upper:]' '[:lower:]'), in $place"
 
-case $(shell here.db 'PRAGMA holdfast') in
-  *wal-ok*)
+verdict=$(shell here.db 'PRAGMA holdfast')
+case $verdict in
+  *' wal-ok '*)
     title '1. Here, as it is: a local disk, so nothing changes'
     both_programs here.db wal
     export HOLDFAST_ASSUME=network
@@ -96,15 +105,15 @@ case $(shell here.db 'PRAGMA holdfast') in
     both_programs pretended.db delete
     title '3. A WAL database that was there before, same pretence'
     existing_wal old.db
-    unset HOLDFAST_ASSUME
     printf '\nDone. On NFS and SMB WAL loses data: there holdfast keeps SQLite in DELETE mode by itself.\n'
-    echo  'On a mount of yours: make demo DIR=/path   On real NFS and SMB: make demo LAB=1'
+    echo 'On a mount of yours: make demo DIR=/path   On real NFS and SMB: make demo LAB=1'
     ;;
-  *)
-    title '1. Here, as it is: WAL cannot work on this mount'
+  *' rollback-only '* | *' rollback-one-host '*)
+    title '1. Here, as it is: WAL cannot be trusted on this mount'
     both_programs here.db delete
     title '2. A WAL database that was there before'
-    existing_wal old.db
-    printf '\nDone. More about this mount: %s doctor %s\n' build/holdfast "$place"
+    existing_wal old.db may-refuse
+    printf "\nDone. More about this mount: build/holdfast doctor '%s'\n" "$place"
     ;;
+  *) fail "holdfast refuses databases in $place: ${verdict:-no verdict}" ;;
 esac

@@ -87,15 +87,23 @@ static void about_smb(sheet *s, const holdfast_mount *m)
     say(s, "Mount with hard instead of soft: a write that was given up may still reach the file later.");
   say(s, "If the server is Samba and nobody uses the files on it locally or over NFS, set \"posix locking = "
          "no\" for "
-         "the share: the default makes clients stall for 10 seconds and more.");
+         "the share: the default leaves locks behind that make clients stall.");
   say(s, "Keep PRAGMA synchronous at FULL or EXTRA: with OFF, a program that is killed can lose commits.");
+}
+
+/* A local file system with the rule of a shared one: the file is mounted without its directory. No test
+ * clears that. */
+static bool mounted_alone(const holdfast_mount *m)
+{
+  return m->mount_class == HOLDFAST_CLASS_LOCAL && m->rule == HOLDFAST_RULE_ROLLBACK_ONE_HOST;
 }
 
 /* What the self-test proved and the table of file systems did not know. */
 static void about_selftest(sheet *s, const holdfast_mount *m, const holdfast_selftest_report *r)
 {
-  bool guessed = m->confidence == HOLDFAST_CONFIDENCE_LOW || m->mount_class == HOLDFAST_CLASS_FUSE ||
-                 m->mount_class == HOLDFAST_CLASS_UNKNOWN;
+  bool guessed = !mounted_alone(m) &&
+                 (m->confidence == HOLDFAST_CONFIDENCE_LOW || m->mount_class == HOLDFAST_CLASS_FUSE ||
+                  m->mount_class == HOLDFAST_CLASS_UNKNOWN);
   bool clean = r->excludes == 1 && r->maps == 1 && r->failed == 0;
 
   if (r->excludes == 0)
@@ -107,9 +115,9 @@ static void about_selftest(sheet *s, const holdfast_mount *m, const holdfast_sel
   else if (guessed && clean &&
            (m->rule == HOLDFAST_RULE_ROLLBACK_ONE_HOST || m->rule == HOLDFAST_RULE_WAL_OK))
     say(s,
-        "The self-test passed. If no other machine and no other mount opens these files: "
-        "HOLDFAST_ASSUME=local or "
-        "file:NAME?holdfast_assume=local %s.",
+        "The self-test passed. If these files are never opened from another machine, through another mount "
+        "or by "
+        "another name: HOLDFAST_ASSUME=local or file:NAME?holdfast_assume=local %s.",
         m->rule == HOLDFAST_RULE_WAL_OK ? "says so" : "allows WAL");
 }
 
@@ -130,14 +138,17 @@ int hf_advice(const holdfast_mount *m, const holdfast_selftest_report *report, i
   else if (m->durable == HOLDFAST_DURABLE_NO && !type_is(m, smb))
     say(&s, "fsync does nothing here: a power cut can take commits that were acknowledged, or damage the "
             "database.");
-  if (m->rule == HOLDFAST_RULE_ROLLBACK_ONE_HOST)
+  if (mounted_alone(m))
+    say(&s, "Mount the directory instead of the single file: whoever opens the file elsewhere does not see "
+            "its journal.");
+  else if (m->rule == HOLDFAST_RULE_ROLLBACK_ONE_HOST)
     say(&s, "Open these files from one machine only: no other machine sees the locks. HOLDFAST_STRICT=1 "
             "makes holdfast "
             "refuse where that is known.");
   if (m->rule == HOLDFAST_RULE_READ_ONLY)
-    say(&s, "A database in WAL mode opens on a read-only mount only with file:NAME?immutable=1; convert it "
-            "before it is "
-            "put there (holdfast convert).");
+    say(&s, "A database in WAL mode opens on a read-only mount only with file:NAME?immutable=1, which is "
+            "right only when "
+            "nobody writes to it: convert it before it is put there (holdfast convert).");
   return s.next > index ? SQLITE_OK : SQLITE_NOTFOUND;
 }
 

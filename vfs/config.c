@@ -75,7 +75,7 @@ int hf_config_from_env(hf_settings *out, char *log, size_t log_size, char *messa
     int parsed;
     if (!value || !*value) continue;
     parsed = parse(&choices[i], value);
-    if (parsed < 0) return bad_value(&choices[i], "HOLDFAST_", value, message, size);
+    if (parsed < 0) return bad_value(&choices[i], names[i], value, message, size);
     store(&made, &choices[i], parsed);
   }
   snprintf(log, log_size, "%s", where && *where ? where : "stderr");
@@ -137,7 +137,7 @@ int hf_config_from_uri(const hf_api *api, const char *name, hf_settings *io, cha
     if (!value) continue;
     parsed = parse(&choices[i], value);
     if (parsed < 0)
-      rc = bad_value(&choices[i], "holdfast_", value, message, size);
+      rc = bad_value(&choices[i], names[i], value, message, size);
     else
       store(&made, &choices[i], parsed);
   }

@@ -26,7 +26,7 @@ enum {
 };
 
 /* The nested connection runs on the base VFS; only our own auto-extension can meet it, on this thread. */
-static __thread bool nested;
+static __thread bool nested HF_TLS;
 bool hf_nested(void)
 {
   return nested;
@@ -211,6 +211,8 @@ static int convert_on(const hf_api *api, sqlite3 *db, int wait_ms, bool *convert
   /* The first read opens the -wal and recovers it; if it is empty or absent the mode shows only after that.
    */
   if (rc == SQLITE_OK) rc = api->exec(db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
+  /* A file that may only be read gives an I/O error in exclusive mode, as it cannot be locked for writing. */
+  if ((rc & 0xff) == SQLITE_IOERR && api->db_readonly(db, "main") == 1) return SQLITE_READONLY;
   if (rc == SQLITE_OK) rc = query_text(api, db, "PRAGMA journal_mode", before, sizeof before);
   if (rc == SQLITE_OK && strcasecmp(before, "wal") != 0) return SQLITE_OK;
   if (rc == SQLITE_OK && api->db_readonly(db, "main") == 1) return SQLITE_READONLY;

@@ -2,8 +2,11 @@
  * linked.c - the entry points of the linked form, in libholdfast only: the API table is filled with the
  * functions of the SQLite that this program is linked with.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "vfs.h"
 
@@ -59,15 +62,35 @@ int holdfast_attach_sql(sqlite3 *db)
   return owner && db ? hf_connection_ready(owner, db) : SQLITE_MISUSE;
 }
 
+/* Where the links of `path` lead, from malloc(): the conversion itself follows none. NULL and `why` when that
+ * is no file. */
+static char *file_behind(const char *path, char *why, size_t size)
+{
+  char *real = realpath(path, NULL);
+  struct stat st;
+
+  if (!real || stat(real, &st) != 0) {
+    snprintf(why, size, "%s", strerror(errno));
+  } else if (!S_ISREG(st.st_mode)) {
+    snprintf(why, size, "it is not a regular file");
+  } else {
+    return real;
+  }
+  free(real);
+  return NULL;
+}
+
 int holdfast_convert(const char *path, int wait_ms, char *message, size_t size)
 {
-  char why[256] = "";
+  char why[256] = "", *real;
   bool converted = false;
   hf_vfs *owner = hf_vfs_linked();
-  int rc;
+  int rc = SQLITE_CANTOPEN;
 
   if (!owner || !path || !*path || wait_ms < 0) return SQLITE_MISUSE;
-  rc = hf_convert_by_hand(owner, path, wait_ms, &converted, why, sizeof why);
+  real = file_behind(path, why, sizeof why);
+  if (real) rc = hf_convert_by_hand(owner, real, wait_ms, &converted, why, sizeof why);
+  free(real);
   if (!message || !size) return rc;
   if (rc == SQLITE_BUSY)
     snprintf(message, size, "%s: somebody else has it open; nothing was changed", path);

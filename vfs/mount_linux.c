@@ -125,14 +125,14 @@ static int find_place(const char *path, place *p)
 {
   const uint32_t wanted = HF_STATX_BASIC | HF_STATX_MNT_ID | HF_STATX_MNT_ID_UNIQUE;
   hf_statx file, dir;
-  int error = ask(path, wanted, &file);
+  int error = path[0] ? ask(path, wanted, &file) : ENOENT;
   bool directory = error == 0 && S_ISDIR(file.mode);
   bool exists = error == 0 && !directory;
 
   memset(p, 0, offsetof(place, directory));
   p->directory[0] = '\0';
   if (error == ENOSYS || (error == 0 && !has_id(&file))) return find_place_without_statx(path, p);
-  if (error && error != ENOENT && error != ESTALE) return error;
+  if (!path[0] || (error && error != ENOENT && error != ESTALE)) return error;
   error = name_directory(path, directory, p->directory, sizeof p->directory);
   if (error) return error;
 

@@ -7,6 +7,7 @@
 #include "statmount_linux.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -63,8 +64,7 @@ _Static_assert(offsetof(struct answer, strings) == 512, "struct statmount of the
 static const struct word {
   uint32_t bit;
   const char *text;
-} mount_words[] = {{0x2, "nosuid"},   {0x4, "nodev"},       {0x8, "noexec"},
-                   {0x10, "noatime"}, {0x80, "nodiratime"}, {0x200000, "nosymfollow"}},
+} mount_words[] = {{0x2, "nosuid"}, {0x4, "nodev"}, {0x8, "noexec"}, {0x10, "noatime"}, {0x80, "nodiratime"}},
   super_words[] = {{0x10, "sync"}, {0x80, "dirsync"}, {0x2000000, "lazytime"}};
 
 static const char *string(const struct answer *a, uint32_t offset)
@@ -98,6 +98,9 @@ static void add_super_options(const struct answer *a, hf_mount_facts *f)
                   strlen(string(a, a->options)));
 }
 
+/* ENOSYS never turns into anything else: asked once per process. */
+static atomic_bool missing;
+
 int hf_statmount(uint64_t id, hf_mount_facts *f)
 {
   const uint64_t needed =
@@ -108,8 +111,12 @@ int hf_statmount(uint64_t id, hf_mount_facts *f)
 
   a.mask = 0;
   errno = ENOSYS;
-  if (STATMOUNT_CALL > 0) rc = syscall(STATMOUNT_CALL, &ask, &a, sizeof a, 0);
-  if (rc != 0) return errno == ENOENT ? ENOENT : ENOSYS; /* EPERM: a sandbox; EOVERFLOW: very long options */
+  if (STATMOUNT_CALL > 0 && !atomic_load_explicit(&missing, memory_order_relaxed))
+    rc = syscall(STATMOUNT_CALL, &ask, &a, sizeof a, 0);
+  if (rc != 0) {
+    if (errno == ENOSYS) atomic_store_explicit(&missing, true, memory_order_relaxed);
+    return errno == ENOENT ? ENOENT : ENOSYS; /* EPERM: a sandbox; EOVERFLOW: very long options */
+  }
   if ((a.mask & needed) != needed) return ENOSYS;
   a.strings[sizeof a.strings - 1] = '\0';
 
@@ -125,7 +132,7 @@ int hf_statmount(uint64_t id, hf_mount_facts *f)
   copy(f->mount_point, sizeof f->mount_point, string(&a, a.point));
   add_words(f->mount_options, sizeof f->mount_options, a.attributes, mount_words,
             sizeof mount_words / sizeof mount_words[0]);
-  if (!(a.attributes & ATIME_BITS)) strcat(f->mount_options, ",relatime"); /* far from full: seven words */
+  if (!(a.attributes & ATIME_BITS)) strcat(f->mount_options, ",relatime"); /* far from full: six words */
   add_super_options(&a, f);
   f->magic = (uint32_t)a.magic;
   copy(f->how, sizeof f->how, "statmount");

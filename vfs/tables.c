@@ -85,6 +85,7 @@ static void put_schemas(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
         hf_cell *row = rows->cells + (size_t)i * (size_t)rows->columns;
         if (row[0].text || !row[1].text || strcmp(row[1].text, path) != 0) continue;
         row[0].text = strdup(schema);
+        if (!row[0].text) rows->failed = true;
         break; /* several connections may have the file open: name one row */
       }
     }

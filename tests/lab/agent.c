@@ -13,7 +13,6 @@
  *   die-after N     kill this process after its Nth write to a database file from now on
  *   close
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>

@@ -41,10 +41,10 @@ lab_clean() {
 
 # The programs of the lab, its scripts, the module folder of the lab kernel, and the shim if there is one.
 lab_gather() {
-  cc -O2 -Wall -Wextra -shared -fPIC -o "$LAB_WORK/bin/xstate.so" "$lab_here/xstate.c" &&
-    cc -O2 -Wall -Wextra -o "$LAB_WORK/bin/agent" "$lab_here/agent.c" -lsqlite3 &&
-    cc -O2 -Wall -Wextra -o "$LAB_WORK/bin/cases" "$lab_here/cases.c" "$lab_here/kit.c" &&
-    cp "$lab_here"/*.sh "$LAB_WORK/bin/" || lab_not_available "its programs do not compile"
+  cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -shared -fPIC -o "$LAB_WORK/bin/xstate.so" "$lab_here/xstate.c" &&
+    cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/agent" "$lab_here/agent.c" -lsqlite3 &&
+    cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/cases" "$lab_here/cases.c" "$lab_here/kit.c" &&
+    cp "$lab_here"/*.sh "$LAB_WORK/bin/" || { echo "lab: its programs do not compile" >&2; exit 1; }
   ln -s /usr/lib/uml/modules "$LAB_WORK/lib/modules"
   LAB_SHIM=
   if [ -n "${HF_BUILD:-}" ] && [ -f "$HF_BUILD/holdfast.so" ]; then

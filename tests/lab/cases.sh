@@ -4,21 +4,21 @@
 # A row is "ok" when both columns are as expected: plain SQLite has to show the trouble, or the case
 # proves nothing. Lines that begin with '#' are for run.sh, which counts them.
 
-LAB_CASE_SECONDS=100
-LAB_CASES="verdict wal wal-exclusive rows-in-wal attached readonly readonly-wal crash two-writers"
+LAB_CASES="verdict wal wal-exclusive rows-in-wal attached readonly readonly-wal crash wal-writers two-writers"
 
-# job_cases MOUNT,MOUNT,... (empty: all)
+# job_cases ROUNDS COMMITS SECONDS MOUNT,MOUNT,...: crashes in a row, commits of each of two writers, the
+# time limit of one case, and the mounts wanted (none: all).
 job_cases() {
-  only=${1:-}
+  rounds=$1 commits=$2 case_seconds=$3 only=${4:-}
   lab_servers
   lab_line mount case "stock SQLite" holdfast ""
   lab_mounts >"$LAB/mounts"
   while read -r name class rule clients; do
     case ,${only:-$name}, in *,"$name",*) ;; *) continue ;; esac
-    if lab_ready "$name" "$clients"; then
+    if lab_ready; then
       for case in $LAB_CASES; do lab_case "$case" </dev/null; done
     else
-      lab_row mount "$lab_why" "" skip
+      lab_row "" "$lab_why" "" skip
     fi
   done <"$LAB/mounts"
 }
@@ -31,26 +31,28 @@ lab_row() {
   say "# row $4"
 }
 
-# Mounts $name where the cases want it: on client 1, read-only beside it, and on client 2.
+# Mounts $name where the cases want it: on client 1, read-only beside it, and on client 2. If that fails,
+# lab_why is the first line of what the tools said.
 lab_ready() {
-  lab_why="cannot be mounted here"
-  lab_try 60 lab_mount "$1" "$LAB/m/$1" || return
-  mkdir -p "$LAB/ro/$1"
-  mount --bind "$LAB/m/$1" "$LAB/ro/$1" && mount -o remount,bind,ro "$LAB/ro/$1" || return
-  lab_why="cannot be mounted on client 2"
-  [ "$2" = 1 ] || lab_try2 60 lab_mount "$1" "$LAB/m/$1"
+  {
+    lab_try 60 lab_mount "$name" "$LAB/m/$name" && mkdir -p "$LAB/ro/$name" &&
+      mount --bind "$LAB/m/$name" "$LAB/ro/$name" && mount -o remount,bind,ro "$LAB/ro/$name" &&
+      if [ "$clients" = 2 ]; then lab_try2 60 lab_mount "$name" "$LAB/m/$name"; fi
+  } >"$LAB/why" 2>&1 && return
+  lab_why="not mounted: $(sed -n 1p "$LAB/why")"
+  return 1
 }
 
 # lab_case CASE: of $name, $class, $rule. Cases of two clients run only on mounts that two clients have.
 lab_case() {
-  case $1:$clients in crash:1 | two-writers:1) return ;; esac
+  case $1:$clients in crash:1 | *-writers:1) return ;; esac
   stock=$(lab_side "$1" "") stock_rc=$?
   if [ $stock_rc -eq 77 ]; then lab_row "$1" "$stock" "" skip && return; fi
   if [ -z "$LAB_SHIM" ]; then lab_row "$1" "$stock" "not built" skip && return; fi
   shim=$(lab_side "$1" "$LAB_SHIM") shim_rc=$?
   lab_expect "$1"
   result=FAIL
-  # shellcheck disable=SC2254 -- both are patterns
+  # shellcheck disable=SC2254 # both are patterns
   case $stock_rc$shim_rc:$stock in 00:$expect_stock) case $shim in $expect_shim) result=ok ;; esac ;; esac
   lab_row "$1" "$stock" "$shim" $result
   [ $result = ok ] || lab_line "" "  expected" "$expect_stock" "$expect_shim" ""
@@ -61,15 +63,16 @@ lab_side() {
   writer=$2
   [ "$name" != smb ] || writer=$LAB_SHIM
   CASE_DIR=$LAB/m/$name CASE_SERVER=$(lab_server_dir "$name") CASE_RO=$LAB/ro/$name CASE_SHIM=$2 \
-    CASE_WRITER_SHIM=$writer CASE_CLIENT2=$LAB_CLIENT2 HOLDFAST_LOG=none \
-    timeout -k 5 $LAB_CASE_SECONDS "$LAB_WORK/bin/cases" "$1" </dev/null
+    CASE_WRITER_SHIM=$writer CASE_CLIENT2=$LAB_CLIENT2 CASE_ROUNDS=$rounds \
+    CASE_COMMITS=$commits HOLDFAST_LOG=none timeout -k 5 "$case_seconds" "$LAB_WORK/bin/cases" "$1" </dev/null
   rc=$?
-  [ $rc -ne 124 ] || echo " no end in $LAB_CASE_SECONDS s"
+  [ $rc -ne 124 ] || echo " no end in $case_seconds s"
   return $rc
 }
 
 # lab_expect CASE: what it should show on $name, as two patterns. One table for people and for the lab.
 lab_expect() {
+  all=$((2 * commits))
   case $1 in
   verdict) expect_stock="nothing is said" expect_shim="$class, $rule" ;;
   wal) expect_stock="wal, -wal and -shm" expect_shim="delete, no side files" ;;
@@ -77,9 +80,10 @@ lab_expect() {
   rows-in-wal) expect_stock="1000 rows, wal" expect_shim="1000 rows, delete" ;;
   attached) expect_stock="1000|wal, unchanged" expect_shim="error 5, unchanged" ;;
   readonly) expect_stock="reads 7, write error 8" expect_shim=$expect_stock ;;
+  wal-writers) expect_stock="*, error 1[05]" expect_shim="$all acknowledged, $all found" ;;
   readonly-wal) expect_stock="*" expect_shim="error 14, unchanged" ;;
-  crash) expect_stock="[1-9]* of 10 half" expect_shim="0 of 10 half" ;;
-  two-writers) expect_stock="80 acknowledged, 80 found" expect_shim=$expect_stock ;;
+  crash) expect_stock="[1-9]* of $rounds half" expect_shim="0 of $rounds half" ;;
+  two-writers) expect_stock="$all acknowledged, $all found" expect_shim=$expect_stock ;;
   esac
   case $rule:$1 in
   wal-ok:verdict | wal-ok:readonly) ;;
@@ -89,7 +93,7 @@ lab_expect() {
   case $name:$1 in # where plain SQLite does worse than to start WAL
   smb:wal | smb:wal-exclusive) expect_stock="error 5, cannot write, no side files" ;;
   smb:attached) expect_stock="error 15, unchanged" ;;
-  smb:two-writers) expect_stock="0 acknowledged, 0 found, error 5" ;;
+  smb:*-writers) expect_stock="0 acknowledged, 0 found, error 5" ;;
   9p:wal) expect_stock="wal, cannot write, -wal and -shm" ;;
   9p:rows-in-wal) expect_stock="error 10, unchanged" ;;
   9p:attached) expect_stock="error 10, unchanged, held below" ;;

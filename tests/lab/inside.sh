@@ -14,7 +14,7 @@ done
 mkdir "$LAB/tmp" /run/lock
 export TMPDIR=$LAB/tmp
 
-say() { printf '%s\n' "$*" >>"$LAB_WORK/out"; }
+say() { printf '%s\n' "$@" >>"$LAB_WORK/out"; }
 
 # The kernel asks for its modules (crypto for cifs, for one) through this program.
 cat >/run/modprobe <<END

@@ -1,7 +1,6 @@
 /*
  * kit.c - agents at the other end of a pipe, and looks at files. See kit.h.
  */
-#define _GNU_SOURCE
 #include "kit.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@ LAB_SERVER=10.77.0.1
 
 # lab_try SECONDS FUNCTION WORDS...: in a shell of its own, because only a process can be stopped.
 # lab_try2: the same on client 2.
-lab_alone='. "$LAB_WORK/bin/mounts.sh" && set -x && "$@"'
+lab_alone='. "$LAB_WORK/bin/mounts.sh" && "$@"'
 lab_try() {
   seconds=$1
   shift
@@ -36,7 +36,7 @@ nfs3        network  rollback-only     2
 nfs3nolock  network  rollback-one-host 1
 smb         network  rollback-only     2
 smbnobrl    network  rollback-one-host 1
-9p          vm-share rollback-one-host 1
+9p          network  rollback-one-host 1
 fuse        fuse     rollback-one-host 1
 mergerfs    fuse     wal-ok            1
 sshfs       network  rollback-one-host 1
@@ -136,8 +136,8 @@ END
 
 # smbd and diod say nothing when they listen, so their port is asked, at most 100 times.
 lab_wait_port() {
-  hex=$(printf ':%04X ' "$1") tries=0
-  until grep -q "$hex[0-9A-F:]* 0A" /proc/net/tcp; do
+  port=$(printf '%04X' "$1") tries=0
+  until grep -q ":$port [0-9A-F:]* 0A" /proc/net/tcp; do
     tries=$((tries + 1))
     [ $tries -lt 100 ] || return
     sleep 0.1

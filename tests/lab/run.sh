@@ -3,14 +3,14 @@
 #
 # usage: run.sh [--only MOUNT,MOUNT...] [--list]
 # HF_BUILD is where holdfast.so was built; without one only plain SQLite is shown, and every case counts as
-# skipped. Last line: "N passed, N failed, N skipped". Exit code 0: none failed; 77: no lab here (a failure
-# where CI is set, as is a lab that dies on the way). See README.md.
+# skipped. HF_LONG=1: more crashes, more commits. Last line: "N passed, N failed, N skipped". Exit code 0:
+# none failed; 77: no lab here, which is a failure where CI is set. See README.md.
 set -u
 lab_here=$(cd "$(dirname "$0")" && pwd)
 . "$lab_here/boot.sh"
 
-LAB_SECONDS=570
-only=
+seconds=570 rounds=10 commits=50 case_seconds=100 only=
+[ -z "${HF_LONG:-}" ] || seconds=7200 rounds=100 commits=1000 case_seconds=1200
 while [ $# -gt 0 ]; do
   case $1 in
   --only) only=${2:?--only needs names of mounts} && shift ;;
@@ -31,7 +31,7 @@ done
 
 lab_make_work
 lab_gather
-lab_run cases $LAB_SECONDS "$only"
+lab_run cases $seconds $rounds $commits $case_seconds "$only"
 ended=$?
 count() { grep -c "^# row $1\$" "$LAB_WORK/out"; }
 passed=$(count ok) failed=$(count FAIL) skipped=$(count skip)

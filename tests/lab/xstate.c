@@ -7,7 +7,6 @@
  * the unknown rest with what the process has there already. Where the area is small, or the lab
  * kernel already knows all of it, every request goes through untouched.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>

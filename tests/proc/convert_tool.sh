@@ -62,19 +62,38 @@ import json
 d = json.load(open("answer.json"))
 assert d["verdict"] == "failed" and d["code"] == 14, d' || fail "JSON of a refusal: $(cat answer.json)"
 
+# Through a link; by somebody who may not write
+sqlite3 target.db 'PRAGMA journal_mode=WAL; CREATE TABLE t(x)' >/dev/null
+ln -s target.db link.db
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+  public=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-other.XXXXXX") || exit 1
+  trap 'rm -rf "$public"' EXIT
+  chmod 755 "$public"
+  cp "$HF_BUILD/holdfast" "$public/tool"
+  cp target.db "$public/a.db"
+  chmod 644 "$public/a.db"
+  setpriv --reuid 65534 --regid 65534 --clear-groups "$public/tool" convert "$public/a.db" 2>other.text
+  [ $? = 3 ] && grep -q "cannot be written" other.text || fail "another user: $(cat other.text)"
+  cmp target.db "$public/a.db" || fail "a refused conversion changed the file"
+else
+  echo "note: not root, so a file of somebody else was not tried"
+fi
+expect 0 "converted" link.db
+[ -L link.db ] && [ "$(mode_of target.db)" = 11 ] || fail "the file behind the link was not converted"
+
 # What cannot be converted
 printf '%0200d' 1 >text.db
 : >empty.db
 mkdir directory
-expect 3 "" text.db
-expect 3 "" no-such.db
+expect 3 "not a database" text.db
+expect 3 "No such file" no-such.db
 [ ! -e no-such.db ] || fail "convert made a database"
-expect 3 "" directory
+expect 3 "not a regular file" directory
 expect 0 "" empty.db
 [ ! -s empty.db ] || fail "convert wrote into an empty file"
-expect 3 "" "$(printf '%05000d' 0)"
+expect 3 "5000 bytes" "$(printf '%05000d' 0)"
 mkfifo fifo
-expect 3 "" fifo
+expect 3 "not a regular file" fifo
 
 # Usage
 expect 64 "one database"

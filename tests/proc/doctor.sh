@@ -127,20 +127,24 @@ so 'd["path"].startswith("place/n") and len(d["path"]) in (8, 9)' byte-*.json ||
 json $good 'd["path"] == "place/a\"b\\c\té\ufffd\U0001f600.db"' --no-probe $'place/a"b\\c\t\xc3\xa9\xff\xf0\x9f\x98\x80.db'
 doctor --no-probe $'place/\033[31mred' | LC_ALL=C grep -q $'\033' && fail "an escape sequence reached the output"
 
-# -- not allowed to: as another user
+# -- not allowed to: as another user, in a directory that this user can reach
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
-  chmod 755 . place
-  other() { setpriv --reuid 65534 --regid 65534 --clear-groups "$HF_BUILD/holdfast" doctor "$@"; }
-  if other --no-probe place >/dev/null 2>&1 || [ $? -lt 3 ]; then
-    expect 1 "no file could be made here: Permission denied" other place
-    chmod 600 place/rollback.db
-    expect 1 "cannot be read: Permission denied" other place/rollback.db
-    chmod 700 place
-    expect 3 "Permission denied" other place/rollback.db
-    chmod 755 place
-  else
-    echo "note: another user cannot run the command here, so refusals were not tried"
-  fi
+  public=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-other.XXXXXX") || exit 1
+  trap 'rm -rf "$public"' EXIT
+  chmod 755 "$public"
+  cp "$HF_BUILD/holdfast" "$public/tool"
+  sqlite3 "$public/a.db" 'CREATE TABLE t(x)'
+  other() { setpriv --reuid 65534 --regid 65534 --clear-groups "$public/tool" doctor "$@"; }
+  expect 1 "no file could be made here: Permission denied" other "$public"
+  expect 1 "no file could be made here: Permission denied" other "$public/new.db"
+  chmod 600 "$public/a.db"
+  expect 1 "cannot be read: Permission denied" other "$public/a.db"
+  mkdir "$public/closed"
+  chmod 700 "$public/closed"
+  expect 3 "Permission denied" other "$public/closed/a.db"
+  [ -z "$(find "$public" -name '*hfprobe*')" ] || fail "left behind: $(ls "$public")"
+else
+  echo "note: not root, so another user's refusals were not tried"
 fi
 
 # -- nothing is left behind

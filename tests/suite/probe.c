@@ -4,7 +4,7 @@
  * Prints one line: SQLite's version, the default VFS, and what an open database answers to
  * SQLITE_FCNTL_VFSNAME. The suite's result means nothing when that is not the VFS under test.
  */
-#include "sqlite3.h"
+#include <sqlite3.h>
 #include <stdio.h>
 
 int main(void)

@@ -31,20 +31,13 @@ esac
 skip() { echo "$*"; exit 77; }
 die() { echo "suite: $*"; exit 1; }
 
-source_tree=$("$HF_SOURCE/tools/fetch-sqlite-source.sh") || { echo "$source_tree"; exit 77; }
-for need in make cc; do command -v $need >/dev/null || skip "no $need here"; done
-find /usr/lib -name tclConfig.sh 2>/dev/null | grep -q . || skip "no tclConfig.sh here: the Tcl tests need tcl-dev"
-[ -f "$HF_BUILD/libholdfast.a" ] || die "no $HF_BUILD/libholdfast.a: run make first"
-
-# ---------------------------------------------------------------- build
-out=$HF_BUILD/suite
-if [ "$(cat "$out/source" 2>/dev/null)" != "$source_tree" ]; then rm -rf "$out"; fi
-mkdir -p "$out" && echo "$source_tree" >"$out/source"
-timeout 900 make -j2 -C "$out" -f "$HF_SOURCE/tests/suite/Makefile" SRC="$source_tree" \
-  ARCHIVE="$HF_BUILD/libholdfast.a" >"$out/build.log" 2>&1 || {
-  tail -n 20 "$out/build.log" | cut -c 1-300
-  die "SQLite's test programs do not build, see $out/build.log"
-}
+out=$("$HF_SOURCE/tests/suite/build.sh")
+case $? in
+  0) out=$(tail -n 1 <<<"$out") ;;
+  77) skip "$(tail -n 1 <<<"$out")" ;;
+  *) die "$out" ;;
+esac
+source_tree=$(cat "$out/source")
 echo "built SQLite $(cat "$source_tree/VERSION") and its test programs: $SECONDS s"
 
 # ---------------------------------------------------------------- a place where nobody may work
@@ -144,8 +137,8 @@ source [file join [file dirname $argv0] permutations.test]
 foreach file [dict get $testspec($wanted) -files] { puts "NAME [file tail $file]" }
 exit 0
 TCL
-  fresh "$place/names"
-  (cd "$place/names" && as_mode bare "$place/testfixture" "$place/names.tcl" "$place/src" "$1") |
+  fresh "$place/own-set"
+  (cd "$place/own-set" && as_mode bare "$place/testfixture" "$place/names.tcl" "$place/src" "$1") |
     sed -n 's/^NAME //p'
 }
 

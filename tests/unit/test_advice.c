@@ -119,7 +119,12 @@ static void the_assume_line_needs_a_guess_and_a_clean_test(void **state)
   holdfast_selftest_report good = seen(1, 1, 0), no_map = seen(1, 0, 1), fake = seen(0, 1, 2);
 
   (void)state;
-  merger.confidence = HOLDFAST_CONFIDENCE_LOW;
+  holdfast_mount split = mount_with("ext4", "rw", HOLDFAST_RULE_ROLLBACK_ONE_HOST, HOLDFAST_CLASS_LOCAL);
+
+  merger.confidence = split.confidence = HOLDFAST_CONFIDENCE_LOW;
+  assert_false(says(&split, &good, 0, "HOLDFAST_ASSUME=local")); /* a file mounted without its directory */
+  assert_true(says(&split, &good, 0, "Mount the directory"));
+  assert_false(says(&split, &good, 0, "one machine only"));
   assert_true(says(&fuse, &good, 0, "HOLDFAST_ASSUME=local"));
   assert_false(says(&fuse, NULL, 0, "HOLDFAST_ASSUME=local"));
   assert_false(says(&fuse, &no_map, 0, "HOLDFAST_ASSUME=local"));

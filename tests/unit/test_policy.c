@@ -119,7 +119,7 @@ static const struct {
     {"gfs2", "lockproto=lock_dlm", R, "server", "yes", NULL},
     {"ocfs2", "cluster_stack=pcmk", R, "server", "yes", "with cluster_stack=pcmk: "},
     {"ocfs2", "cluster_stack=pcmk,localflocks", X, "local-only", "yes", "with localflocks: "},
-    {"orangefs", "local_lock", X, "local-only", "yes", "with local_lock: "},
+    {"orangefs", "local_lock", X, "local-only", "unknown", "with local_lock: "},
     {"afs", "flock=openafs", X, "local-only", "yes", "with flock=openafs: "},
     {"afs", "flock=strict", R, "server", "yes", "with flock=strict: "},
     {"ext4", "nobarrier", W, "kernel", "unknown", "nobarrier: "},
