@@ -29,9 +29,8 @@ enum { HF_WALGUARD_AUTO = 1, HF_WALGUARD_ON = 2, HF_WALGUARD_OFF = 3 };
 
 /* printf format of the alarm's detail, with `backfill` and `frames`. */
 #define HF_WALGUARD_ALARM                                                                                    \
-  "the wal-index counts %u frames as copied of a log of %u: commits are being lost (SQLite's WAL-reset "     \
-  "bug). "                                                                                                   \
-  "Copy the database and its -wal, not its -shm, before anybody closes it: the copy has every commit"
+  "the wal-index counts %u frames as copied of a log of %u: commits are lost unless you act now (SQLite's "  \
+  "WAL-reset bug). Copy the database and its -wal, not its -shm, before anybody closes it or writes to it"
 
 typedef struct hf_walguard {
   const volatile uint32_t *index; /* first page of the wal-index, NULL = not mapped */
