@@ -64,19 +64,30 @@ enum {
   HOLDFAST_JOURNAL_WAL_EXCLUSIVE = 4 /* WAL under locking_mode=EXCLUSIVE: one process, no shared memory */
 };
 
+/* The guard against SQLite's WAL-reset bug (docs/failures.md, F19). Since 0.1. */
+enum {
+  HOLDFAST_WALGUARD_DEFAULT = 0,
+  HOLDFAST_WALGUARD_AUTO = 1, /* on where this SQLite has the bug (3.7.0 to 3.51.2): the default */
+  HOLDFAST_WALGUARD_ON =
+      2, /* on with every version: when plain SQLite of another version uses the file, too */
+  HOLDFAST_WALGUARD_OFF = 3
+};
+
 /*
  * Settings of one SQLite library in this process. Zero the structure, set struct_size, then
  * what you want to change: a zero means "as the environment says, else the default". For one
- * database the URI parameters holdfast_mode, holdfast_assume, holdfast_journal and
- * holdfast_strict say the same and win over this structure, which wins over the environment
- * (HOLDFAST_MODE, HOLDFAST_ASSUME, HOLDFAST_JOURNAL, HOLDFAST_STRICT, HOLDFAST_LOG). Since 0.1.
+ * database the URI parameters holdfast_mode, holdfast_assume, holdfast_journal,
+ * holdfast_strict and holdfast_walguard say the same and win over this structure, which wins over the
+ * environment (HOLDFAST_MODE, HOLDFAST_ASSUME, HOLDFAST_JOURNAL, HOLDFAST_STRICT, HOLDFAST_WALGUARD,
+ * HOLDFAST_LOG). Since 0.1.
  */
 typedef struct holdfast_config {
   size_t struct_size; /* sizeof(holdfast_config) */
   int mode;           /* HOLDFAST_MODE_... */
   int assume;         /* HOLDFAST_ASSUME_... */
   int journal;        /* HOLDFAST_JOURNAL_... */
-  int strict; /* 1: refuse files whose locks are known to end at this host on a shared mount; -1: do not */
+  int strict;   /* 1: refuse files whose locks are known to end at this host on a shared mount; -1: do not */
+  int walguard; /* HOLDFAST_WALGUARD_... */
   const char *log; /* a path, "stderr" (the default) or "none" */
 } holdfast_config;
 

@@ -33,6 +33,7 @@
   X(log)                                                                                                     \
   X(libversion)                                                                                              \
   X(libversion_number)                                                                                       \
+  X(sourceid)                                                                                                \
   X(create_module_v2)                                                                                        \
   X(create_function_v2)                                                                                      \
   X(declare_vtab)                                                                                            \

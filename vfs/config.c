@@ -24,6 +24,7 @@ static const choice choices[] = {
     {"mode", "enforce, observe or off", HOLDFAST_MODE_OFF},
     {"assume", "local, one-host or network", HOLDFAST_ASSUME_NETWORK},
     {"journal", "delete, truncate, persist or wal-exclusive", HOLDFAST_JOURNAL_WAL_EXCLUSIVE},
+    {"walguard", "auto, on or off", HOLDFAST_WALGUARD_OFF},
     {"strict", "1 or 0", 0}};
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -52,6 +53,7 @@ static void store(hf_settings *io, const choice *which, int value)
   case 0: io->mode = value; break;
   case 1: io->assume = value; break;
   case 2: io->journal = value; break;
+  case 3: io->walguard = value; break;
   default: io->strict = value; break;
   }
 }
@@ -66,8 +68,8 @@ static int bad_value(const choice *which, const char *prefix, const char *value,
 int hf_config_from_env(hf_settings *out, char *log, size_t log_size, char *message, size_t size)
 {
   static const char *const names[CHOICES] = {"HOLDFAST_MODE", "HOLDFAST_ASSUME", "HOLDFAST_JOURNAL",
-                                             "HOLDFAST_STRICT"};
-  hf_settings made = {.mode = HOLDFAST_MODE_ENFORCE};
+                                             "HOLDFAST_WALGUARD", "HOLDFAST_STRICT"};
+  hf_settings made = {.mode = HOLDFAST_MODE_ENFORCE, .walguard = HOLDFAST_WALGUARD_AUTO};
   const char *where = secure_getenv("HOLDFAST_LOG");
 
   for (int i = 0; i < CHOICES; i++) {
@@ -89,7 +91,8 @@ int hf_config_merge(const holdfast_config *config, hf_settings *io, char *log, s
   if (!config) return SQLITE_OK;
   if (config->struct_size < sizeof *config || config->mode < 0 || config->mode > HOLDFAST_MODE_OFF ||
       config->assume < 0 || config->assume > HOLDFAST_ASSUME_NETWORK || config->journal < 0 ||
-      config->journal > HOLDFAST_JOURNAL_WAL_EXCLUSIVE || config->strict < -1 || config->strict > 1) {
+      config->journal > HOLDFAST_JOURNAL_WAL_EXCLUSIVE || config->walguard < 0 ||
+      config->walguard > HOLDFAST_WALGUARD_OFF || config->strict < -1 || config->strict > 1) {
     snprintf(message, size, "holdfast: holdfast_config has a value out of range, or struct_size is not set");
     return SQLITE_MISUSE;
   }
@@ -100,6 +103,7 @@ int hf_config_merge(const holdfast_config *config, hf_settings *io, char *log, s
   if (config->mode) io->mode = config->mode;
   if (config->assume) io->assume = config->assume;
   if (config->journal) io->journal = config->journal;
+  if (config->walguard) io->walguard = config->walguard;
   if (config->strict) io->strict = config->strict > 0;
   if (config->log) snprintf(log, log_size, "%s", config->log);
   return SQLITE_OK;
@@ -115,10 +119,10 @@ static int unknown_key(const hf_api *api, const char *name, char *message, size_
     if (strncasecmp(key, "holdfast_", 9) != 0) continue;
     for (int i = 0; i < CHOICES; i++) known = known || strcmp(key + 9, choices[i].key) == 0;
     if (known) continue;
-    snprintf(
-        message, size,
-        "holdfast: the URI parameter %.60s is not known: use holdfast_mode, _assume, _journal or _strict",
-        key);
+    snprintf(message, size,
+             "holdfast: the URI parameter %.60s is not known: use holdfast_mode, _assume, _journal, "
+             "_walguard or _strict",
+             key);
     return SQLITE_MISUSE;
   }
   return SQLITE_OK;
@@ -127,7 +131,7 @@ static int unknown_key(const hf_api *api, const char *name, char *message, size_
 int hf_config_from_uri(const hf_api *api, const char *name, hf_settings *io, char *message, size_t size)
 {
   static const char *const names[CHOICES] = {"holdfast_mode", "holdfast_assume", "holdfast_journal",
-                                             "holdfast_strict"};
+                                             "holdfast_walguard", "holdfast_strict"};
   hf_settings made = *io;
   int rc = unknown_key(api, name, message, size);
 

@@ -63,7 +63,9 @@ bool hf_record_closing(int slot, int fd);
 int hf_record_reopen(int slot, const char *path, int flags);
 /* After SQLite opened fd: an entry under that number is of a file that somebody else closed. */
 void hf_record_opened(int slot, int fd);
-void hf_records_give_back(int slot); /* close what is kept open: descriptors have run out */
+void hf_record_take_over(hf_record *record, int fd, bool writable,
+                         const struct flock *lock); /* if it is safe now */
+void hf_records_give_back(int slot);                /* close what is kept open: descriptors have run out */
 bool hf_record_ready(hf_record *record, int fd, bool fd_writable); /* a descriptor that can take the lock */
 void hf_record_track(hf_record *record,
                      const struct flock *lock); /* a lock that was taken or given back otherwise */

@@ -222,13 +222,6 @@ static bool has_ofd(int fd)
   return fcntl(fd, F_OFD_GETLK, &lock) == 0;
 }
 
-/* No lock of anybody, so none of ours: what POSIX locks this process had before we came, it has no more. */
-static bool nothing_locked(int fd)
-{
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
-}
-
 /* May our own POSIX locks be looked at through a second descriptor? NFS and SMB answer such questions
  * wrongly. */
 static bool verifiable(int fd)
@@ -252,8 +245,8 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
   if (made->kind == HF_KIND_OWN && (!hf_record_ready(made, fd, writable) || !has_ofd(made->fd)))
     made->kind = HF_KIND_PASS; /* a kernel or container without OFD locks */
   if (made->kind == HF_KIND_OWN && hf_neighbour_early(slot, st->st_dev, st->st_ino)) {
-    made->early = !nothing_locked(made->fd);
-    if (made->early) made->kind = HF_KIND_PASS;
+    made->early = true;
+    made->kind = HF_KIND_PASS;
   }
   if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd)) (void)hf_record_ready(made, fd, writable);
   made->next = records;
@@ -261,13 +254,20 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
   return made;
 }
 
-/* A new connection is a chance to take over what was left as it was: this thread holds the inode's mutex. */
-static void take_over(hf_record *record, int fd, bool writable)
+/*
+ * An inode that was open before we came: by this library, whose POSIX locks must then be left alone, or by
+ * other code of the process. SQLite asks for a read lock on PENDING, or for the dead man's switch of a -shm,
+ * only when the library holds no lock on that inode at all. So at that moment, inside SQLite's mutex of the
+ * inode, it is safe to take it over.
+ */
+void hf_record_take_over(hf_record *record, int fd, bool writable, const struct flock *lock)
 {
-  if (!record->early || record->read_held || record->write_held || !hf_record_ready(record, fd, writable))
-    return;
-  if (!nothing_locked(record->fd)) return;
+  unsigned units = hf_units_of(lock->l_start, lock->l_len);
+  bool nothing_held = (units == HF_UNIT_PENDING && lock->l_type == F_RDLCK) || units == HF_UNIT_SHM0 << 8;
+
+  if (!nothing_held || !hf_record_ready(record, fd, writable)) return;
   record->early = false;
+  record->read_held = record->write_held = 0;
   record->kind = HF_KIND_OWN;
 }
 
@@ -319,10 +319,7 @@ static hf_record *attach(int slot, int fd, bool *fd_writable)
   *fd_writable = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
   pthread_mutex_lock(&table);
   record = find(slot, st.st_dev, st.st_ino);
-  if (!record)
-    record = make(slot, fd, &st, *fd_writable);
-  else
-    take_over(record, fd, *fd_writable);
+  if (!record) record = make(slot, fd, &st, *fd_writable);
   if (record) {
     record->users++;
     atomic_store_explicit(entry, (uintptr_t)record | (*fd_writable ? WRITABLE : 0), memory_order_release);

@@ -45,6 +45,10 @@ bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
   errno = ENOTSUP;
   return false;
 }
+void hf_record_take_over(hf_record *record, int fd, bool writable, const struct flock *lock)
+{
+  (void)record, (void)fd, (void)writable, (void)lock;
+}
 void hf_record_track(hf_record *record, const struct flock *lock)
 {
   (void)record, (void)lock;

@@ -15,9 +15,24 @@ int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volati
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
   rc = node->base->pMethods->xShmMap(node->base, region, size, extend, out);
-  if (rc == SQLITE_OK && !node->shm_mapped) {
+  if (rc) return rc;
+  hf_walguard_mapped(&node->walguard, region, *out);
+  if (!node->shm_mapped) {
     node->shm_mapped = true;
     hf_guard_note(node, &node->shm, "-shm");
+  }
+  return SQLITE_OK;
+}
+
+/* The base's xShmLock with the WAL-reset guard around it. */
+static int base_lock(hf_node *node, int offset, int n, int flags)
+{
+  int rc = hf_walguard_lock(&node->walguard, node->base, offset, n, flags);
+
+  if (node->walguard.alarm) {
+    node->walguard.alarm = false;
+    hf_report(node->owner, "damaged", "wal-reset", node->path, SQLITE_CORRUPT, HF_WALGUARD_ALARM,
+              node->walguard.backfill, node->walguard.frames);
   }
   return rc;
 }
@@ -36,24 +51,22 @@ static bool begins_to_write(int offset, int n, int flags)
 int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
 {
   hf_node *node = hf_node_of(file);
-  const sqlite3_io_methods *base = node->base->pMethods;
   bool writes = begins_to_write(offset, n, flags);
   int rc = SQLITE_OK;
 
   if (flags & SQLITE_SHM_UNLOCK) { /* always passes */
     node->shm_held &= (uint16_t)~mask_of(offset, n);
-    return base->xShmLock(node->base, offset, n, flags);
+    return base_lock(node, offset, n, flags);
   }
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
   if (writes) rc = hf_guard_latched(node);
   if (rc) return rc;
-  rc = base->xShmLock(node->base, offset, n, flags);
+  rc = base_lock(node, offset, n, flags);
   if (rc) return rc;
   if (writes) {
     rc = hf_guard_identity(node, true);
     if (rc) {
-      (void)base->xShmLock(node->base, offset, n,
-                           SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
+      (void)base_lock(node, offset, n, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
       return rc;
     }
   }
@@ -76,5 +89,6 @@ int hf_xShmUnmap(sqlite3_file *file, int delete_it)
   node->shm_mapped = false;
   node->shm_held = 0;
   node->shm.known = false;
+  hf_walguard_mapped(&node->walguard, 0, NULL);
   return node->base->pMethods->xShmUnmap(node->base, delete_it);
 }

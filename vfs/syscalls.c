@@ -37,6 +37,7 @@ static int on_fcntl(int slot, int fd, int cmd, void *arg)
   if (cmd != F_SETLK && cmd != F_SETLKW && cmd != F_GETLK) return before[slot].fcntl(fd, cmd, arg);
   record = hf_record_of(slot, fd, &writable);
   if (!record) return before[slot].fcntl(fd, cmd, arg);
+  if (record->early) hf_record_take_over(record, fd, writable, lock);
   if (record->kind == HF_KIND_PASS) {
     rc = before[slot].fcntl(fd, cmd, arg);
     if (rc == 0 && cmd != F_GETLK) hf_record_track(record, lock);

@@ -24,11 +24,13 @@
 
 #include "api.h"
 #include "mount.h"
+#include "walguard.h"
 
 #define HF_VFS_NAME "holdfast"
 #define HF_MAGIC    "holdfast\0vfs 1\0" /* first bytes of every hf_vfs of this layout, sizeof 16 */
 
-/* libc allocates a loaded library's ordinary thread-local data at the first access, and aborts when it cannot.
+/* libc allocates a loaded library's ordinary thread-local data at the first access, and aborts when it
+ * cannot.
  */
 #define HF_TLS __attribute__((tls_model("initial-exec")))
 
@@ -36,9 +38,10 @@ enum { HF_SIDECAR_PATH = 4160, HF_EVENTS = 256, HF_EVENT_PATH = 512, HF_EVENT_DE
 
 /* Effective settings of a library or of one file; never 0 ("default") except journal. */
 typedef struct hf_settings {
-  int mode;    /* HOLDFAST_MODE_... */
-  int assume;  /* HOLDFAST_ASSUME_... */
-  int journal; /* HOLDFAST_JOURNAL_... */
+  int mode;     /* HOLDFAST_MODE_... */
+  int assume;   /* HOLDFAST_ASSUME_... */
+  int journal;  /* HOLDFAST_JOURNAL_... */
+  int walguard; /* HOLDFAST_WALGUARD_... */
   bool strict;
 } hf_settings;
 
@@ -105,7 +108,8 @@ struct hf_node {
   unsigned generation;        /* of the process that may use it (fork.h) */
   int level;                  /* of the lock that SQLite holds through this handle */
   int wal_files;              /* 1 while its -wal is open */
-  uint16_t shm_held;          /* WAL locks held through this handle, a bit each */
+  hf_walguard walguard;
+  uint16_t shm_held; /* WAL locks held through this handle, a bit each */
   bool shm_mapped, forked;
   bool overridden;          /* its locks pass syscalls.c */
   bool verify, verify_next; /* look before the first write whether the lock is still there (guard.c) */

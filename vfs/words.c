@@ -32,6 +32,7 @@ static const struct {
     {"mode", 0, {"default", "enforce", "observe", "off"}},
     {"assume", 0, {"nothing", "local", "one-host", "network"}},
     {"journal", 0, {"default", "delete", "truncate", "persist", "wal-exclusive"}},
+    {"walguard", 0, {"default", "auto", "on", "off"}},
 };
 
 const char *holdfast_word(const char *kind, int value)
