@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "neighbours.h"
 #include "records.h"
 
 /* ---------------------------------------------------------------- latch */
@@ -215,10 +216,29 @@ int hf_guard_held(hf_node *node)
 
   node->verify_next = false;
   held = hf_record_verify(node->owner->slot, (dev_t)node->self.device, (ino_t)node->self.inode);
+  if (held == HF_HELD_OWNED) node->verify = false; /* as long as this handle is open */
   if (held != HF_HELD_NOT) return SQLITE_OK;
   hf_report(node->owner, "lock-lost", "lock-lost", node->path, SQLITE_IOERR_LOCK,
             "SQLite's lock on this file is gone: some code of this process closed a descriptor of it. "
             "Nothing was written");
   hf_guard_latch(node, HF_LATCH_LOST, SQLITE_IOERR_LOCK, "its lock was lost");
   return SQLITE_IOERR_LOCK;
+}
+
+/* ---------------------------------------------------------------- a second SQLite library */
+
+void hf_guard_second_library(hf_node *node)
+{
+  char path[HF_SIDECAR_PATH];
+  const char *state =
+      node->overridden ? hf_record_state(node->owner->slot, (dev_t)node->self.device, (ino_t)node->self.inode)
+                       : "posix";
+
+  if (strcmp(state, "owned") == 0) return;
+  if (snprintf(path, sizeof path, "%s-shm", node->path) >= (int)sizeof path || hf_neighbour_maps(path) < 2)
+    return;
+  hf_report(node->owner, "warned", "second-library", node->path, 0,
+            "two SQLite libraries of this process have this WAL database open, and neither sees the other's "
+            "locks: let "
+            "holdfast own them (mode=enforce, loaded first), or use one library");
 }

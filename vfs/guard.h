@@ -29,6 +29,9 @@ int hf_guard_written(hf_node *node, int rc, const char *what);
  * at, too. */
 int hf_guard_identity(hf_node *node, bool wal);
 void hf_guard_note(hf_node *node, hf_identity *which, const char *suffix); /* remember who a file is */
+/* After the -shm was mapped, where locks are not owned: is there a second SQLite library in this process?
+ * Reports it. */
+void hf_guard_second_library(hf_node *node);
 /* Before the first write of a transaction, where ownership cannot be had: SQLITE_OK or SQLITE_IOERR_LOCK. */
 int hf_guard_held(hf_node *node);
 

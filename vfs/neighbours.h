@@ -16,6 +16,10 @@ bool hf_neighbour_early(int slot, dev_t device, ino_t inode); /* open since befo
 /* Does somebody else in this process have the inode open? In doubt (no time to look, no /proc) it may answer
  * true. */
 bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours);
+bool hf_neighbour_seen(void); /* the last true answer came from looking, not from doubt */
+/* How often this process has the file mapped from its start: a -shm that is mapped twice has two libraries on
+ * it. */
+int hf_neighbour_maps(const char *path);
 
 /* Descriptors kept open instead of closed. All calls under the records' mutex. */
 void hf_parked_add(int slot, int fd, dev_t device, ino_t inode);

@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -116,17 +118,46 @@ static bool compare(int fd, const struct stat *st, void *arg)
   return false;
 }
 
+static bool seen; /* under the records' mutex */
+bool hf_neighbour_seen(void)
+{
+  return seen;
+}
+
 bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours)
 {
   static int64_t looked_until, looked_for; /* under the records' mutex */
   int64_t from = now_ns();
   search for_it = {device, inode, is_ours, false};
 
+  seen = false;
   if (looked_until && from - looked_until < looked_for * SHARE) return true;
   if (each_file(compare, &for_it)) return true;
+  seen = for_it.found;
   looked_until = now_ns();
   looked_for = looked_until - from;
   return for_it.found;
+}
+
+int hf_neighbour_maps(const char *path)
+{
+  FILE *maps = fopen("/proc/self/maps", "re");
+  size_t length = strlen(path);
+  char *line = NULL;
+  size_t room = 0;
+  ssize_t got;
+  int count = 0;
+
+  if (!maps) return 0;
+  while ((got = getline(&line, &room, maps)) > 0) {
+    const char *name = strchr(line, '/');
+    unsigned long offset = 1;
+    if (!name || line + got != name + length + 1 || strncmp(name, path, length) != 0) continue;
+    if (sscanf(line, "%*s %*s %lx", &offset) == 1 && offset == 0) count++;
+  }
+  free(line);
+  fclose(maps);
+  return count;
 }
 
 void hf_parked_add(int slot, int fd, dev_t device, ino_t inode)

@@ -7,7 +7,7 @@
  */
 #include <stddef.h>
 
-#include "vfs.h"
+#include "guard.h"
 
 #define BASE(vfs) (hf_vfs_of(vfs)->base)
 
@@ -143,8 +143,14 @@ static int hf_xDeviceCharacteristics(sqlite3_file *file)
 }
 static int pass_xShmMap(sqlite3_file *file, int region, int size, int extend, void volatile **out)
 {
-  sqlite3_file *base = hf_base_of(file);
-  return base->pMethods->xShmMap(base, region, size, extend, out);
+  hf_node *node = hf_node_of(file);
+  int rc = node->base->pMethods->xShmMap(node->base, region, size, extend, out);
+
+  if (rc == SQLITE_OK && !node->shm_mapped) { /* looked at and reported, as all that mode=observe does */
+    node->shm_mapped = true;
+    hf_guard_second_library(node);
+  }
+  return rc;
 }
 static int pass_xShmLock(sqlite3_file *file, int offset, int n, int flags)
 {

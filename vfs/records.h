@@ -49,6 +49,7 @@ typedef struct hf_record {
   bool writable, inherited;       /* inherited: made before a fork, by the parent */
   unsigned generation;            /* of the process whose locks these are */
   uint16_t read_held, write_held; /* units */
+  bool said;                      /* the oddity of this inode was reported */
   bool own_pending, lost;         /* smb_<os>.c */
 } hf_record;
 
@@ -76,8 +77,8 @@ int hf_record_open_again(int fd, const hf_record *record, bool writable);
 bool hf_records_add_smb(uint64_t device);
 bool hf_records_is_smb(uint64_t device);
 
-typedef enum hf_held { HF_HELD, HF_HELD_NOT, HF_HELD_UNKNOWN } hf_held;
-/* Are the POSIX locks that SQLite believes to hold on this inode still there? Only for HF_KIND_PASS. */
+typedef enum hf_held { HF_HELD, HF_HELD_NOT, HF_HELD_UNKNOWN, HF_HELD_OWNED } hf_held;
+/* Are the POSIX locks that SQLite believes to hold on this inode still there? Owned ones are. */
 hf_held hf_record_verify(int slot, dev_t device, ino_t inode);
 /* Words for reports: how locks of this inode are kept. */
 const char *hf_record_state(int slot, dev_t device, ino_t inode);

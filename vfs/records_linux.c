@@ -362,7 +362,7 @@ static bool is_ours(int fd)
   return false;
 }
 
-bool hf_record_closing(int slot, int fd)
+bool hf_record_closing(int slot, int fd, bool *say)
 {
   _Atomic(uintptr_t) *entry = entry_of(slot, fd);
   hf_record *record;
@@ -375,6 +375,8 @@ bool hf_record_closing(int slot, int fd)
     keep = record->kind == HF_KIND_OWN && record->generation == hf_generation() &&
            hf_neighbour_present(record->device, record->inode, is_ours);
     if (keep) hf_parked_add(slot, fd, record->device, record->inode);
+    *say = keep && !record->said && hf_neighbour_seen();
+    record->said = record->said || *say;
     leave(entry, keep);
   }
   pthread_mutex_unlock(&table);
@@ -473,6 +475,7 @@ hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
 
   pthread_mutex_lock(&table);
   record = find(slot, device, inode);
+  if (record && record->kind == HF_KIND_OWN) held = HF_HELD_OWNED;
   if (record && record->kind == HF_KIND_PASS && record->fd >= 0 && record->write_held) {
     unit = __builtin_ctz(record->write_held);
     hf_unit_range(unit, &lock.l_start, &lock.l_len);

@@ -21,9 +21,9 @@ hf_record *hf_record_of(int slot, int fd, bool *fd_writable)
   (void)slot, (void)fd, (void)fd_writable;
   return NULL;
 }
-bool hf_record_closing(int slot, int fd)
+bool hf_record_closing(int slot, int fd, bool *say)
 {
-  (void)slot, (void)fd;
+  (void)slot, (void)fd, (void)say;
   return false;
 }
 int hf_record_reopen(int slot, const char *path, int flags)

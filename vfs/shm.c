@@ -20,6 +20,7 @@ int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volati
   if (!node->shm_mapped) {
     node->shm_mapped = true;
     hf_guard_note(node, &node->shm, "-shm");
+    hf_guard_second_library(node);
   }
   return SQLITE_OK;
 }

@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fork.h"
 #include "records.h"
@@ -27,6 +29,18 @@ typedef struct calls {
  * its table is changed by one thread at a time. */
 static calls before[HF_SLOTS];
 
+/* Of the file behind a descriptor only the number is known here. */
+static void report(int slot, int fd, const char *cause, const char *text)
+{
+  char link[40], path[HF_EVENT_PATH];
+  ssize_t length;
+
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  length = readlink(link, path, sizeof path - 1);
+  path[length > 0 ? length : 0] = 0;
+  hf_report(hf_slot[slot], "warned", cause, path, 0, "%s", text);
+}
+
 static int on_fcntl(int slot, int fd, int cmd, void *arg)
 {
   struct flock *lock = arg;
@@ -38,6 +52,12 @@ static int on_fcntl(int slot, int fd, int cmd, void *arg)
   record = hf_record_of(slot, fd, &writable);
   if (!record) return before[slot].fcntl(fd, cmd, arg);
   if (record->early) hf_record_take_over(record, fd, writable, lock);
+  if (record->early && !record->said) {
+    record->said = true;
+    report(slot, fd, "early",
+           "it was open before holdfast was loaded: its locks stay as they are, unprotected against a "
+           "close() elsewhere, until its connections are closed");
+  }
   if (record->kind == HF_KIND_PASS) {
     rc = before[slot].fcntl(fd, cmd, arg);
     if (rc == 0 && cmd != F_GETLK) hf_record_track(record, lock);
@@ -60,7 +80,14 @@ static int on_fstat(int slot, int fd, struct stat *st)
 
 static int on_close(int slot, int fd)
 {
-  return hf_record_closing(slot, fd) ? 0 : before[slot].close(fd);
+  bool say = false, keep = hf_record_closing(slot, fd, &say);
+
+  if (say)
+    report(slot, fd, "neighbour",
+           "other code of this process has this file open, perhaps a second SQLite library: our descriptors "
+           "of it are kept "
+           "open, because closing one would drop that code's locks");
+  return keep ? 0 : before[slot].close(fd);
 }
 
 static int on_open(int slot, const char *path, int flags, int mode)
