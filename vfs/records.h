@@ -59,7 +59,7 @@ bool hf_records_start(int slot);
 hf_record *hf_record_of(int slot, int fd, bool *fd_writable);
 /* Before SQLite closes fd: true = it is kept open for the next open (another library's POSIX locks hang on
  * it). */
-bool hf_record_closing(int slot, int fd);
+bool hf_record_closing(int slot, int fd, bool *say); /* *say: reported here for the first time */
 /* Instead of an open: a descriptor kept for this path and mode, or -1. */
 int hf_record_reopen(int slot, const char *path, int flags);
 /* After SQLite opened fd: an entry under that number is of a file that somebody else closed. */
