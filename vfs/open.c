@@ -236,6 +236,7 @@ static int open_database(hf_vfs *owner, const char *name, sqlite3_file *file, in
   if (!node) return SQLITE_NOMEM;
   node->set = *set;
   hf_walguard_open(&node->walguard, owner->api.libversion_number(), owner->api.sourceid(), set->walguard);
+  if (set->mode == HOLDFAST_MODE_OBSERVE) node->walguard.guard = false; /* the alarm changes nothing */
   /* Before the base opens it: a descriptor that is older than the override counts as locked by POSIX. */
   node->overridden = set->mode == HOLDFAST_MODE_ENFORCE && hf_syscalls_ready(owner);
   rc = owner->base->xOpen(owner->base, name, node->base, flags, &got);

@@ -7,7 +7,6 @@
  */
 #include "walguard.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 enum { WRITE = 0, CKPT = 1, READ0 = 3, READ1 = 4, READ_MARKS = SQLITE_SHM_NLOCK - READ1 };
@@ -48,11 +47,12 @@ void hf_walguard_open(hf_walguard *g, int version, const char *sourceid, int set
 
 /*
  * Other connections write these words in plain memory, also in this process. What is read here is settled by
- * locks that a thread checker cannot see, or is compared again later.
+ * locks that a thread checker cannot see, or is compared again later. What is read after it, here or by
+ * SQLite, is not older.
  */
 __attribute__((no_sanitize("thread"))) static uint32_t word(const hf_walguard *g, int which)
 {
-  return g->index[which];
+  return __atomic_load_n(&g->index[which], __ATOMIC_ACQUIRE);
 }
 
 static bool index_known(const hf_walguard *g)
@@ -71,12 +71,10 @@ static void note_salt(hf_walguard *g)
   g->salt[0] = word(g, WORD_SALT);
   g->salt[1] = word(g, WORD_SALT + 1);
   g->salt_known = true;
-  atomic_thread_fence(memory_order_seq_cst); /* these reads come before SQLite's copy of the header */
 }
 
 static bool restarted_since(const hf_walguard *g)
 {
-  atomic_thread_fence(memory_order_seq_cst);
   return g->salt[0] != word(g, WORD_SALT) || g->salt[1] != word(g, WORD_SALT + 1);
 }
 
@@ -91,7 +89,6 @@ static void look_for_damage(hf_walguard *g)
 
   if (!g->watch || !index_known(g)) return;
   backfill = word(g, WORD_BACKFILL);
-  atomic_thread_fence(memory_order_acquire);
   frames = word(g, WORD_FRAMES);
   if (backfill <= frames) return;
   g->backfill = backfill;
