@@ -260,7 +260,7 @@ int hf_convert_by_hand(hf_vfs *owner, const char *path, int wait_ms, bool *conve
 
   if (!error && !facts.file_exists) error = ENOENT;
   if (!error && verdict.smb && hf_syscalls_ready(owner)) /* without it the answer is BUSY */
-    (void)hf_records_add_smb(facts.device);
+    (void)hf_records_device(facts.device, HF_KIND_SMB);
   if (!error && (verdict.nfs || verdict.smb)) error = refresh_sidecars(path, verdict.smb, &ignored, &ignored);
   if (error) {
     snprintf(message, size, "%s", strerror(error));

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,6 +53,18 @@ static int64_t now_ns(void)
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* As fstat(), but no server is asked: a dead one must not hang the close of a local database. */
+static int look(int fd, struct stat *st)
+{
+  struct statx now;
+
+  if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &now)) return -1;
+  st->st_mode = now.stx_mode;
+  st->st_ino = now.stx_ino;
+  st->st_dev = makedev(now.stx_dev_major, now.stx_dev_minor);
+  return 0;
+}
+
 /* Calls see() for every open regular file until it returns false. -1 when /proc cannot be read. */
 static int each_file(bool (*see)(int fd, const struct stat *st, void *arg), void *arg)
 {
@@ -62,7 +75,7 @@ static int each_file(bool (*see)(int fd, const struct stat *st, void *arg), void
   if (!dir) return -1;
   while ((entry = readdir(dir)) != NULL) {
     int fd = atoi(entry->d_name);
-    if (entry->d_name[0] == '.' || fd == dirfd(dir) || fstat(fd, &st) || !S_ISREG(st.st_mode)) continue;
+    if (entry->d_name[0] == '.' || fd == dirfd(dir) || look(fd, &st) || !S_ISREG(st.st_mode)) continue;
     if (!see(fd, &st, arg)) break;
   }
   closedir(dir);
@@ -95,7 +108,7 @@ bool hf_neighbour_early(int slot, dev_t device, ino_t inode)
   for (int i = 0; i < early_of[slot].count; i++) {
     early *one = &early_of[slot].at[i];
     if (one->device != device || one->inode != inode) continue;
-    if (fstat(one->fd, &st) == 0 && st.st_dev == device && st.st_ino == inode) return true;
+    if (look(one->fd, &st) == 0 && st.st_dev == device && st.st_ino == inode) return true;
     *one = early_of[slot].at[--early_of[slot].count]; /* closed meanwhile */
     i--;
   }
@@ -187,7 +200,7 @@ int hf_parked_take(int slot, dev_t device, ino_t inode, int access_mode)
     struct stat st;
     if ((*link)->slot != slot || (*link)->device != device || (*link)->inode != inode) continue;
     if ((fcntl((*link)->fd, F_GETFL) & O_ACCMODE) != access_mode) continue;
-    if (fstat((*link)->fd, &st) || st.st_dev != device || st.st_ino != inode) { /* closed by a stranger */
+    if (look((*link)->fd, &st) || st.st_dev != device || st.st_ino != inode) { /* closed by a stranger */
       (void)take(link);
       return -1;
     }

@@ -140,8 +140,10 @@ static int apply_enforced(hf_node *node, bool read_only)
   node->fresh = verdict->nfs || verdict->smb;
   node->overridden = node->overridden && hf_syscalls_reach(node->owner, node->base);
   node->verify = node->overridden && !node->fresh;
+  if (verdict->nfs)
+    (void)hf_records_device(node->facts.device, HF_KIND_PASS); /* no room: asked again per file */
   if (verdict->smb) {
-    node->smb_locks = node->overridden && hf_records_add_smb(node->facts.device);
+    node->smb_locks = node->overridden && hf_records_device(node->facts.device, HF_KIND_SMB);
     if (!node->smb_locks && !read_only)
       hf_report(node->owner, "warned", "smb-locks", node->path, 0,
                 "locks on SMB cannot be converted for this VFS or system: writes will answer \"database is "

@@ -14,6 +14,7 @@
 #define HF_RECORDS_H
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -42,10 +43,11 @@ typedef struct hf_record {
   ino_t inode;
   int slot;  /* the library (slots.h) */
   int users; /* descriptors of SQLite that lock through it */
-  hf_lock_kind kind;
-  bool early; /* PASS because POSIX locks were taken before the shim came */
-  int fd;     /* private; -1 = none */
-  int old_fd; /* read-only one from before a writer came: kept, because a close drops others' POSIX locks */
+  _Atomic hf_lock_kind kind;
+  bool early;    /* PASS because POSIX locks were taken before the shim came */
+  atomic_int fd; /* private; -1 = none */
+  atomic_int
+      old_fd; /* read-only one from before a writer came: kept, because a close drops others' POSIX locks */
   bool writable, inherited;       /* inherited: made before a fork, by the parent */
   unsigned generation;            /* of the process whose locks these are */
   uint16_t read_held, write_held; /* units */
@@ -73,8 +75,11 @@ void hf_record_track(hf_record *record,
 int hf_record_set(int fd, short type, off_t start, off_t length, bool wait); /* F_OFD_SETLK */
 int hf_record_open_again(int fd, const hf_record *record, bool writable);
 
-/* SMB devices are known by their mount's options (nobrl), so the verdict adds them. */
-bool hf_records_add_smb(uint64_t device);
+/*
+ * What a mount's verdict says about the locks of its files, for devices where the type's number alone does
+ * not decide or asking for it would cost a call to a server: SMB (not with nobrl) and NFS. False: no room.
+ */
+bool hf_records_device(uint64_t device, hf_lock_kind kind);
 bool hf_records_is_smb(uint64_t device);
 
 typedef enum hf_held { HF_HELD, HF_HELD_NOT, HF_HELD_UNKNOWN, HF_HELD_OWNED } hf_held;

@@ -27,14 +27,18 @@
 #include "neighbours.h"
 #include "slots.h"
 
-enum { FDS = 1 << 20, SMB_DEVICES = 64, WRITABLE = 1 };
+enum { FDS = 1 << 20, DEVICES = 64, WRITABLE = 1 };
 
 /* For each library: descriptor number -> record, with WRITABLE in the lowest bit. Read without a mutex. */
 static _Atomic(_Atomic(uintptr_t) *) users_of[HF_SLOTS];
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static hf_record *records;
-static _Atomic uint64_t smb_devices[SMB_DEVICES];
-static atomic_int smb_count;
+static struct {
+  _Atomic uint64_t device;
+  _Atomic hf_lock_kind kind;
+} devices[DEVICES]; /* only grows; an entry's kind may change, because numbers are used again after an unmount
+                     */
+static atomic_int device_count;
 
 /* ---------------------------------------------------------------- units */
 
@@ -66,27 +70,36 @@ void hf_unit_range(int index, off_t *start, off_t *length)
 
 /* ---------------------------------------------------------------- what kind of file it is */
 
-bool hf_records_is_smb(uint64_t device)
+static int device_index(uint64_t device)
 {
-  int count = atomic_load_explicit(&smb_count, memory_order_acquire);
+  int count = atomic_load_explicit(&device_count, memory_order_acquire);
   for (int i = 0; i < count; i++)
-    if (atomic_load_explicit(&smb_devices[i], memory_order_relaxed) == device) return true;
-  return false;
+    if (atomic_load_explicit(&devices[i].device, memory_order_relaxed) == device) return i;
+  return -1;
 }
 
-bool hf_records_add_smb(uint64_t device)
+bool hf_records_is_smb(uint64_t device)
 {
-  bool there;
+  int i = device_index(device);
+  return i >= 0 && atomic_load_explicit(&devices[i].kind, memory_order_relaxed) == HF_KIND_SMB;
+}
+
+bool hf_records_device(uint64_t device, hf_lock_kind kind)
+{
+  int i;
 
   pthread_mutex_lock(&table);
-  there = hf_records_is_smb(device);
-  if (!there && smb_count < SMB_DEVICES) {
-    atomic_store(&smb_devices[smb_count], device);
-    atomic_fetch_add(&smb_count, 1);
-    there = true;
+  i = device_index(device);
+  if (i < 0 && device_count < DEVICES) {
+    i = device_count;
+    atomic_store(&devices[i].device, device);
+    atomic_store(&devices[i].kind, kind);
+    atomic_fetch_add(&device_count, 1);
+  } else if (i >= 0) {
+    atomic_store(&devices[i].kind, kind);
   }
   pthread_mutex_unlock(&table);
-  return there;
+  return i >= 0;
 }
 
 /*
@@ -105,14 +118,16 @@ static hf_lock_kind kind_of(int fd, dev_t device)
                                          0x4D44 /* vfat */,           0x2011BAB0 /* exfat */,
                                          0x7366746E /* ntfs3 */,      0x3434 /* nilfs2 */,
                                          0x24051905 /* ubifs */,      0x52654973 /* reiserfs */};
+  int known = device_index((uint64_t)device);
   struct statfs fs;
   struct stat st;
   uint32_t magic;
 
+  if (known >= 0 && devices[known].kind == HF_KIND_PASS)
+    return HF_KIND_PASS; /* fstatfs() would ask the server */
   if (fstatfs(fd, &fs) || fstat(fd, &st) || !S_ISREG(st.st_mode)) return HF_KIND_PASS;
   magic = (uint32_t)fs.f_type;
-  if (magic == 0xFF534D42u || magic == 0xFE534D42u)
-    return hf_records_is_smb((uint64_t)device) ? HF_KIND_SMB : HF_KIND_PASS;
+  if (magic == 0xFF534D42u || magic == 0xFE534D42u) return known >= 0 ? HF_KIND_SMB : HF_KIND_PASS;
   for (size_t i = 0; i < sizeof kernel_held / sizeof *kernel_held; i++)
     if (magic == kernel_held[i]) return HF_KIND_OWN;
   return HF_KIND_PASS;
@@ -224,9 +239,10 @@ static bool has_ofd(int fd)
 
 /* May our own POSIX locks be looked at through a second descriptor? NFS and SMB answer such questions
  * wrongly. */
-static bool verifiable(int fd)
+static bool verifiable(int fd, dev_t device)
 {
   struct statfs fs;
+  if (device_index((uint64_t)device) >= 0) return false;
   uint32_t magic = fstatfs(fd, &fs) ? 0 : (uint32_t)fs.f_type;
   return magic && magic != 0x6969u && magic != 0xFF534D42u && magic != 0xFE534D42u;
 }
@@ -248,7 +264,8 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
     made->early = true;
     made->kind = HF_KIND_PASS;
   }
-  if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd)) (void)hf_record_ready(made, fd, writable);
+  if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd, st->st_dev))
+    (void)hf_record_ready(made, fd, writable);
   made->next = records;
   records = made;
   return made;
@@ -312,14 +329,22 @@ static void leave(_Atomic(uintptr_t) *entry, bool keep)
 static hf_record *attach(int slot, int fd, bool *fd_writable)
 {
   _Atomic(uintptr_t) *entry = entry_of(slot, fd);
-  hf_record *record = NULL;
+  hf_record *record = NULL, *fresh;
   struct stat st;
 
   if (!entry || fstat(fd, &st)) return NULL;
   *fd_writable = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
   pthread_mutex_lock(&table);
   record = find(slot, st.st_dev, st.st_ino);
-  if (!record) record = make(slot, fd, &st, *fd_writable);
+  pthread_mutex_unlock(&table);
+  /* Made without the mutex, since a server may have to answer. SQLite's mutex of this inode keeps others
+   * away. */
+  fresh = record ? NULL : make(slot, fd, &st, *fd_writable);
+  pthread_mutex_lock(&table);
+  if (fresh) {
+    fresh->next = records;
+    records = record = fresh;
+  }
   if (record) {
     record->users++;
     atomic_store_explicit(entry, (uintptr_t)record | (*fd_writable ? WRITABLE : 0), memory_order_release);

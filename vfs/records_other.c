@@ -53,9 +53,9 @@ void hf_record_track(hf_record *record, const struct flock *lock)
 {
   (void)record, (void)lock;
 }
-bool hf_records_add_smb(uint64_t device)
+bool hf_records_device(uint64_t device, hf_lock_kind kind)
 {
-  (void)device;
+  (void)device, (void)kind;
   return false;
 }
 bool hf_records_is_smb(uint64_t device)

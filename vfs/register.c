@@ -106,6 +106,26 @@ static int configure(hf_vfs *owner, const hf_settings *settings, const char *log
   return SQLITE_OK;
 }
 
+/* A fork while another thread holds an owner's mutex would leave the child with a mutex that nobody unlocks.
+ */
+static void before_fork(void)
+{
+  pthread_mutex_lock(&register_mutex);
+  for (hf_vfs *one = atomic_load(&all); one; one = one->next) pthread_mutex_lock(&one->mutex);
+}
+
+static void after_fork(void)
+{
+  for (hf_vfs *one = atomic_load(&all); one; one = one->next) pthread_mutex_unlock(&one->mutex);
+  pthread_mutex_unlock(&register_mutex);
+}
+
+static void watch_forks(void)
+{
+  hf_fork_start();
+  (void)pthread_atfork(before_fork, after_fork, after_fork); /* fails only without memory */
+}
+
 /* Before vfs_register(): a thread may open a file the moment after. */
 static void list(hf_vfs *made)
 {
@@ -118,6 +138,8 @@ static void list(hf_vfs *made)
   made->next = atomic_load(&all);
   atomic_store(&all, made);
 }
+
+static pthread_once_t forks = PTHREAD_ONCE_INIT;
 
 static int register_new(const hf_api *api, const holdfast_config *config, hf_vfs **out, char *message,
                         size_t size)
@@ -132,7 +154,7 @@ static int register_new(const hf_api *api, const holdfast_config *config, hf_vfs
     snprintf(message, size, "holdfast: SQLite has no default VFS that can be wrapped");
     return SQLITE_ERROR;
   }
-  hf_fork_start();
+  pthread_once(&forks, watch_forks);
   rc = hf_config_from_env(&settings, log, sizeof log, message, size);
   if (rc) return rc;
   made = make(api, base);
