@@ -39,8 +39,8 @@ typedef struct hf_verdict {
   bool smb; /* byte-range locks must be converted, see smb_linux.c */
   bool nfs;
   bool refuse_when_strict; /* locks known to be local-only, or fake, on a mount that others can reach */
-  char reason[512]; /* one sentence: what (type, source, deciding option) and why */
-  char notes[512];  /* every option that means something, "key=value: what it does", joined by "; " */
+  char reason[512];        /* one sentence: what (type, source, deciding option) and why */
+  char notes[512];         /* every option that means something, "key=value: what it does", joined by "; " */
 } hf_verdict;
 
 /* mount.c: find mount `id` in the text of mountinfo. Returns 0, or -1 when it is not there or malformed. */
