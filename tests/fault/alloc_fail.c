@@ -26,6 +26,9 @@ enum { ROWS = 50, STEP_TEXT = 16384 };
 
 /* ---------------------------------------------------------------- allocation */
 
+/* The build hides symbols by default, and a hidden malloc() would be this file's own. */
+#define EXPORTED __attribute__((visibility("default")))
+
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
@@ -49,17 +52,17 @@ static void *counted(void *block)
   return block;
 }
 
-void *malloc(size_t size)
+EXPORTED void *malloc(size_t size)
 {
   return denied() ? NULL : counted(__libc_malloc(size));
 }
 
-void *calloc(size_t count, size_t size)
+EXPORTED void *calloc(size_t count, size_t size)
 {
   return denied() ? NULL : counted(__libc_calloc(count, size));
 }
 
-void *realloc(void *block, size_t size)
+EXPORTED void *realloc(void *block, size_t size)
 {
   void *grown;
 
@@ -68,7 +71,7 @@ void *realloc(void *block, size_t size)
   return block ? grown : counted(grown);
 }
 
-void free(void *block)
+EXPORTED void free(void *block)
 {
   if (block) atomic_fetch_sub(&blocks, 1);
   __libc_free(block);
