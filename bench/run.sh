@@ -149,7 +149,8 @@ report() {
 }
 
 mkdir -p "$(dirname "$OUT")"
-report >"$work/report.md" || exit 1
+report | tee "$work/report.md"
+[ "${PIPESTATUS[0]}" = 0 ] || exit 1
 if [ -x "$HF_BUILD/bench/mount" ]; then
   {
     echo
@@ -158,7 +159,6 @@ if [ -x "$HF_BUILD/bench/mount" ]; then
     echo '```'
     (cd "$work" && "$HF_BUILD/bench/mount")
     echo '```'
-  } >>"$work/report.md"
+  } | tee -a "$work/report.md"
 fi
-cp "$work/report.md" "$OUT" || exit 1
-cat "$OUT"
+cp "$work/report.md" "$OUT" && echo "written to $OUT"
