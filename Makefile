@@ -163,7 +163,7 @@ lint:
 bench:
 	$(Q)tools/deps build bench
 	+$(Q)$(build) benches
-	$(Q)set -e; for run in $(bench_programs) $(wildcard bench/*.sh); do echo "== $$run"; $(test_env) $$run; done
+	$(Q)$(test_env) bench/run.sh
 
 long:
 	$(Q)HF_LONG=1 $(MAKE) --no-print-directory check

@@ -51,19 +51,16 @@ static bool type_is(const holdfast_mount *m, const char *const *names)
 static void about_nfs(sheet *s, const holdfast_mount *m, int recovers_locks)
 {
   if (has(m, "nolock", NULL) || has(m, "local_lock", "all") || has(m, "local_lock", "posix"))
-    say(s,
-        "Mount without nolock and with local_lock=none: as it is, locks end at this machine and two machines "
-        "can write at once.");
+    say(s, "Mount without nolock and with local_lock=none: as it is, locks end at this machine and two "
+           "machines can write at once.");
   if (!has(m, "lookupcache", "pos") && !has(m, "lookupcache", "none") && !has(m, "noac", NULL))
-    say(s,
-        "Mount with lookupcache=positive if programs without holdfast use these files: they may not see the "
-        "journal of a writer that crashed on another machine.");
+    say(s, "Mount with lookupcache=positive if programs without holdfast use these files: they may not see "
+           "the journal of a writer that crashed on another machine.");
   if (has(m, "soft", NULL) || has(m, "softerr", NULL))
     say(s, "Mount with hard instead of soft: a write that was given up may still reach the file later.");
   if (recovers_locks)
     say(s, "Set the module option nfs.recover_lost_locks to 0: with it, this machine takes a lost lock again "
-           "and goes on "
-           "writing over what others wrote meanwhile.");
+           "and goes on writing over what others wrote meanwhile.");
   if (has(m, "vers", "3"))
     say(s,
         "Prefer vers=4.2: with version 3 the locks of a machine that crashed stay until it is seen again.");
@@ -75,8 +72,7 @@ static void about_smb(sheet *s, const holdfast_mount *m)
 {
   if (has(m, "nobrl", NULL))
     say(s, "Mount without nobrl: with it no lock reaches the server and two machines can write at once. "
-           "holdfast makes "
-           "SQLite work without it.");
+           "holdfast makes SQLite work without it.");
   else
     say(s, "Load holdfast in every program that writes here: plain SQLite answers \"database is locked\" on "
            "SMB.");
@@ -86,8 +82,7 @@ static void about_smb(sheet *s, const holdfast_mount *m)
   if (has(m, "soft", NULL))
     say(s, "Mount with hard instead of soft: a write that was given up may still reach the file later.");
   say(s, "If the server is Samba and nobody uses the files on it locally or over NFS, set \"posix locking = "
-         "no\" for "
-         "the share: the default leaves locks behind that make clients stall.");
+         "no\" for the share: the default leaves locks behind that make clients stall.");
   say(s, "Keep PRAGMA synchronous at FULL or EXTRA: with OFF, a program that is killed can lose commits.");
 }
 
@@ -116,8 +111,7 @@ static void about_selftest(sheet *s, const holdfast_mount *m, const holdfast_sel
            (m->rule == HOLDFAST_RULE_ROLLBACK_ONE_HOST || m->rule == HOLDFAST_RULE_WAL_OK))
     say(s,
         "The self-test passed. If these files are never opened from another machine, through another mount "
-        "or by "
-        "another name: HOLDFAST_ASSUME=local or file:NAME?holdfast_assume=local %s.",
+        "or by another name: HOLDFAST_ASSUME=local or file:NAME?holdfast_assume=local %s.",
         m->rule == HOLDFAST_RULE_WAL_OK ? "says so" : "allows WAL");
 }
 
@@ -143,12 +137,10 @@ int hf_advice(const holdfast_mount *m, const holdfast_selftest_report *report, i
             "its journal.");
   else if (m->rule == HOLDFAST_RULE_ROLLBACK_ONE_HOST)
     say(&s, "Open these files from one machine only: no other machine sees the locks. HOLDFAST_STRICT=1 "
-            "makes holdfast "
-            "refuse where that is known.");
+            "makes holdfast refuse where that is known.");
   if (m->rule == HOLDFAST_RULE_READ_ONLY)
     say(&s, "A database in WAL mode opens on a read-only mount only with file:NAME?immutable=1, which is "
-            "right only when "
-            "nobody writes to it: convert it before it is put there (holdfast convert).");
+            "right only when nobody writes to it: convert it before it is put there (holdfast convert).");
   return s.next > index ? SQLITE_OK : SQLITE_NOTFOUND;
 }
 

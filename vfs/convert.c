@@ -160,10 +160,17 @@ int hf_settle_wal(hf_node *node, const char *path, bool read_only)
   if (rc || size == 0) return rc;
   rc = read_header(node, header);
   if (rc) return rc;
-  if (memcmp(header, "SQLite format 3", 16) != 0)
-    return SQLITE_OK; /* encrypted, or no database: SQLite will say */
   rc = find_sidecars(node, &journal, &wal);
   if (rc) return rc;
+  if (memcmp(header, "SQLite format 3", 16) != 0) { /* encrypted, or no database: SQLite will say */
+    if (wal)
+      hf_report(node->owner, "warned", "foreign-wal", node->path, 0,
+                "no plain SQLite header, but a -wal beside it: not converted, because nobody can look "
+                "inside. If it "
+                "is an encrypted database in WAL mode it cannot be opened here: take it out of WAL mode on a "
+                "local disk");
+    return SQLITE_OK;
+  }
   /* A -wal with content is opened by SQLite whatever the header says. */
   if (!says_wal(header) && !wal && !(journal && journal_restores_wal(node))) return SQLITE_OK;
   if (node->wal_exclusive) {

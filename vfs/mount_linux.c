@@ -117,7 +117,11 @@ static int find_place_without_statx(const char *path, place *p)
   if (!exists && stat(p->directory, &st) != 0) return errno;
   p->device = st.st_dev;
   p->id = id_by_fdinfo(p->directory);
-  if (p->exists && p->id) p->split = id_by_fdinfo(path) != p->id;
+  if (p->exists && p->id) {
+    uint64_t id = id_by_fdinfo(path);
+
+    p->split = id && id != p->id;
+  }
   return 0;
 }
 

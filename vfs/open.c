@@ -201,7 +201,6 @@ static int apply(hf_node *node, const char *name, int flags, bool read_only)
     hf_verdict_of(&node->facts, node->set.assume, &node->verdict);
     hf_report(node->owner, "warned", "facts", node->path, 0, "the kernel does not say what it lies on (%s)",
               strerror(error));
-    error = SQLITE_OK;
   }
   if (node->set.mode == HOLDFAST_MODE_OBSERVE) {
     apply_observed(node);

@@ -117,6 +117,7 @@ static int pragma_status(hf_node *node, char **args)
   add_member(&out, "mount_point", mount.mount_point);
   add_member(&out, "facts_from", node->facts.how);
   add_member(&out, "reason", mount.reason);
+  add_member(&out, "notes", verdict->notes);
   add_member(&out, "lock_owner", lock_state(node));
   hf_text_add(&out, ",\"wal\":%s,\"protections\":[", node->wal_allowed ? "true" : "false");
   add_protections(node, &out, "\"");

@@ -26,7 +26,7 @@ bool hf_lock_refused(int err);
 /* fcntl() of one range of the descriptor: 0 or errno. `cmd` is F_SETLK or F_OFD_SETLK. */
 int hf_lock_range(int fd, int cmd, short type, long long start, long long length);
 
-/* Level 2, on the existing file `path`. */
-void hf_selftest_pair(const char *path, holdfast_selftest_report *report);
+/* Level 2, on the existing file `path`, with locks set by `cmd`. */
+void hf_selftest_pair(const char *path, int cmd, holdfast_selftest_report *report);
 
 #endif

@@ -48,13 +48,13 @@ static void nap_ms(long ms)
 /* ---------------------------------------------------------------- in the child */
 
 /* One more on the counter, under the lock. 0, or errno. Gives up at `until`. */
-static int count_one(int fd, long long until)
+static int count_one(int fd, int cmd, long long until)
 {
   unsigned value = 0;
   ssize_t got;
   int err, tries = 0;
 
-  while ((err = hf_lock_range(fd, F_SETLK, F_WRLCK, HF_RESERVED, 1)) != 0) {
+  while ((err = hf_lock_range(fd, cmd, F_WRLCK, HF_RESERVED, 1)) != 0) {
     if (!hf_lock_refused(err)) return err;
     if (now_ms() >= until) return ETIMEDOUT;
     if (++tries > 20) nap_ms(1); /* the other one holds it: do not spin on the server */
@@ -63,18 +63,18 @@ static int count_one(int fd, long long until)
   err = got < 0 ? errno : 0;
   value++;
   if (!err && pwrite(fd, &value, sizeof value, 0) != (ssize_t)sizeof value) err = errno ? errno : EIO;
-  if (err) (void)hf_lock_range(fd, F_SETLK, F_UNLCK, HF_RESERVED, 1);
-  return err ? err : hf_lock_range(fd, F_SETLK, F_UNLCK, HF_RESERVED, 1);
+  if (err) (void)hf_lock_range(fd, cmd, F_UNLCK, HF_RESERVED, 1);
+  return err ? err : hf_lock_range(fd, cmd, F_UNLCK, HF_RESERVED, 1);
 }
 
 /* Rounds done, or the negative errno of what went wrong. */
-static int count_many(int fd)
+static int count_many(int fd, int cmd)
 {
   long long until = now_ms() + COUNTER_MS;
   int done = 0;
 
   while (done < ROUNDS && now_ms() < until) {
-    int err = count_one(fd, until);
+    int err = count_one(fd, cmd, until);
     if (err == ETIMEDOUT) break;
     if (err) return -err;
     done++;
@@ -82,7 +82,7 @@ static int count_many(int fd)
   return done;
 }
 
-static void child_serve(const char *path, int fd, pid_t parent)
+static void child_serve(const char *path, int cmd, int fd, pid_t parent)
 {
   int file, answer;
   char command;
@@ -94,11 +94,11 @@ static void child_serve(const char *path, int fd, pid_t parent)
     if (file < 0)
       answer = EBADF;
     else if (command == 'L')
-      answer = hf_lock_range(file, F_SETLK, F_WRLCK, HF_RESERVED, 1);
+      answer = hf_lock_range(file, cmd, F_WRLCK, HF_RESERVED, 1);
     else if (command == 'U')
-      answer = hf_lock_range(file, F_SETLK, F_UNLCK, HF_RESERVED, 1);
+      answer = hf_lock_range(file, cmd, F_UNLCK, HF_RESERVED, 1);
     else
-      answer = count_many(file);
+      answer = count_many(file, cmd);
     if (send(fd, &answer, sizeof answer, MSG_NOSIGNAL) != (ssize_t)sizeof answer) break;
   }
   _exit(0);
@@ -106,7 +106,7 @@ static void child_serve(const char *path, int fd, pid_t parent)
 
 /* ---------------------------------------------------------------- in the parent */
 
-static int peer_start(peer *p, const char *path)
+static int peer_start(peer *p, const char *path, int cmd)
 {
   int ends[2];
   pid_t self = getpid();
@@ -123,7 +123,7 @@ static int peer_start(peer *p, const char *path)
   }
   if (p->pid == 0) {
     close(ends[0]);
-    child_serve(path, ends[1], self);
+    child_serve(path, cmd, ends[1], self);
   }
   close(ends[1]);
   p->fd = ends[0];
@@ -222,7 +222,7 @@ static void step_killed_holder(peer *x, peer *y, holdfast_selftest_report *repor
 }
 
 /* Both count in one file; what they did must be what is found. */
-static void step_counter(const char *path, peer *x, peer *y, holdfast_selftest_report *report)
+static void step_counter(const char *path, int cmd, peer *x, peer *y, holdfast_selftest_report *report)
 {
   unsigned value = 0;
   int mine, other, found = 0, fd;
@@ -239,9 +239,9 @@ static void step_counter(const char *path, peer *x, peer *y, holdfast_selftest_r
   mine = peer_answer(x);
   other = peer_answer(y);
   /* Reading under the lock makes a network client fetch what the server has. */
-  (void)hf_lock_range(fd, F_SETLK, F_RDLCK, HF_RESERVED, 1);
+  (void)hf_lock_range(fd, cmd, F_RDLCK, HF_RESERVED, 1);
   if (pread(fd, &value, sizeof value, 0) == (ssize_t)sizeof value) found = (int)value;
-  (void)hf_lock_range(fd, F_SETLK, F_UNLCK, HF_RESERVED, 1);
+  (void)hf_lock_range(fd, cmd, F_UNLCK, HF_RESERVED, 1);
   close(fd);
   if (mine < 0 || other < 0)
     hf_step_add(report, "counter", HOLDFAST_STEP_FAILED, "a process failed: %s",
@@ -256,12 +256,12 @@ static void step_counter(const char *path, peer *x, peer *y, holdfast_selftest_r
     hf_step_add(report, "counter", HOLDFAST_STEP_PASSED, "%d changes by two processes, none lost", found);
 }
 
-void hf_selftest_pair(const char *path, holdfast_selftest_report *report)
+void hf_selftest_pair(const char *path, int cmd, holdfast_selftest_report *report)
 {
   peer x = {-1, -1}, y = {-1, -1};
-  int err = peer_start(&x, path);
+  int err = peer_start(&x, path, cmd);
 
-  if (!err) err = peer_start(&y, path);
+  if (!err) err = peer_start(&y, path, cmd);
   if (err) {
     hf_step_add(report, "two-processes", HOLDFAST_STEP_SKIPPED, "no second process: %s", strerror(err));
     goto done;
@@ -270,9 +270,9 @@ void hf_selftest_pair(const char *path, holdfast_selftest_report *report)
   if (report->excludes == 1) {
     step_killed_holder(&x, &y, report);
     peer_kill(&x);
-    if (peer_start(&x, path) != 0) goto done;
+    if (peer_start(&x, path, cmd) != 0) goto done;
   }
-  step_counter(path, &x, &y, report);
+  step_counter(path, cmd, &x, &y, report);
 done:
   peer_kill(&x);
   peer_kill(&y);

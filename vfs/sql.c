@@ -173,7 +173,8 @@ static int attach_tables(hf_vfs *owner, sqlite3 *db)
     if (!aux) return SQLITE_NOMEM;
     *aux = (module_of){owner, &hf_tables[i]};
     rc = owner->api.create_module_v2(db, hf_tables[i].name, &module, aux,
-                                     free); /* frees aux on failure, too */
+                                     free);  /* frees aux on failure, too */
+    if (rc == SQLITE_MISUSE) rc = SQLITE_OK; /* old SQLite's word for "there already" */
   }
   return rc;
 }

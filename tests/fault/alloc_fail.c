@@ -26,6 +26,9 @@ enum { ROWS = 50, STEP_TEXT = 16384 };
 
 /* ---------------------------------------------------------------- allocation */
 
+/* The build hides symbols by default, and a hidden malloc() would be this file's own. */
+#define EXPORTED __attribute__((visibility("default")))
+
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
@@ -49,17 +52,17 @@ static void *counted(void *block)
   return block;
 }
 
-void *malloc(size_t size)
+EXPORTED void *malloc(size_t size)
 {
   return denied() ? NULL : counted(__libc_malloc(size));
 }
 
-void *calloc(size_t count, size_t size)
+EXPORTED void *calloc(size_t count, size_t size)
 {
   return denied() ? NULL : counted(__libc_calloc(count, size));
 }
 
-void *realloc(void *block, size_t size)
+EXPORTED void *realloc(void *block, size_t size)
 {
   void *grown;
 
@@ -68,7 +71,7 @@ void *realloc(void *block, size_t size)
   return block ? grown : counted(grown);
 }
 
-void free(void *block)
+EXPORTED void free(void *block)
 {
   if (block) atomic_fetch_sub(&blocks, 1);
   __libc_free(block);
@@ -177,8 +180,8 @@ static bool session(int tries)
   for (int i = 0; i < STEPS; i++) {
     int rc = steps[i].function || db ? run_step(i) : SQLITE_NOMEM;
     if ((rc == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM) && tries == 2) rc = run_step(i);
-    /* The hook at open never fails an open: without memory the tables are missing on that connection. */
-    if (tries && rc == SQLITE_ERROR && strncmp(text, "no such table: holdfast_", 24) == 0) continue;
+    /* The hook at open never fails an open: without memory tables and functions are missing there. */
+    if (tries && rc == SQLITE_ERROR && strncmp(text, "no such ", 8) == 0) continue;
     if (tries == 1 && (rc == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM)) continue;
     if (rc != SQLITE_OK) return wrong(i, rc, "code");
     if (!right_answer(i)) return wrong(i, rc, "answer");

@@ -22,6 +22,8 @@
 #include "made.h"
 #include "trace.h"
 
+#define EXCLUSIVE_DELETE "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE"
+
 static peer *plain, *shimmed; /* they look at what is left */
 static int rows;
 
@@ -108,7 +110,7 @@ static void sweep(const char *name, int act, long points)
 {
   trace_plan count = {.act = TRACE_COUNT, .counts = act == TRACE_KILL_EXIT ? trace_writes : NULL};
   trace_result r;
-  long covered = 0, in_wal = 0, step, tail;
+  long covered = 0, in_wal = 0, step, tail = 30;
 
   check_scene("%s, killed at %s", name,
               act == TRACE_KILL_EXIT ? "the exit of writing calls" : "the entry of each call");
@@ -117,7 +119,6 @@ static void sweep(const char *name, int act, long points)
   CHECK_INT("an undisturbed child ends well", r.status, 0);
   CHECK_STR("an undisturbed child converts", db_header_mode("killed.db"), "1,1");
   step = r.counted / points + 1;
-  tail = step > 100 ? 30 : 60;
   for (long n = step > 1 ? 1 + (long)seed_below((uint32_t)step) : 1;;
        n = next_point(n, step, r.counted - tail)) {
     if (!kill_at(act, n, &in_wal)) break;
@@ -177,6 +178,27 @@ static void make_hot_journal(const char *sql, const char *header)
   check_broken("no hot journal came about");
 }
 
+/* The same, beside a connection of the shim that is open already: it is the one that rolls the change back.
+ */
+static void hot_journal_under_an_open_connection(const char *sql, const char *header, int first_read)
+{
+  char said[512];
+
+  check_scene("killed beside an open connection: %s", sql);
+  CHECK_INT("open", peer_open(shimmed, 1, "made.db", 0), SQLITE_OK);
+  CHECK_STR("rows", peer_ask(shimmed, 1, MADE_ASK), made_answer(rows));
+  if (strcmp(header, "1,1") == 0) { /* the one that will be killed comes from WAL */
+    CHECK_INT("plain open", peer_open(plain, 1, "made.db", 0), SQLITE_OK);
+    CHECK_STR("plain turns it to WAL", peer_ask(plain, 1, "PRAGMA journal_mode=WAL"), "wal");
+    CHECK_INT("plain close", peer_close(plain, 1), SQLITE_OK);
+  }
+  make_hot_journal(sql, header);
+  CHECK_INT("the first read", peer_sql(shimmed, 1, "SELECT count(*) FROM t") & 0xff, first_read);
+  CHECK_INT("close", peer_close(shimmed, 1), SQLITE_OK);
+  db_copy("made.db", "killed.db");
+  if (!survivors_good(said, sizeof said)) CHECK_STR("what is left", said, "every row, ok, one mode");
+}
+
 static void garbage_shm(void)
 {
   char bytes[32768];
@@ -216,8 +238,13 @@ int main(void)
   make_hot_journal("PRAGMA journal_mode = WAL", "2,2");
   sweep("hot -journal of a change to WAL", TRACE_KILL_ENTRY, 1000);
   wal_of(MADE_ROWS, 0);
-  make_hot_journal("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE", "1,1");
+  make_hot_journal(EXCLUSIVE_DELETE, "1,1");
   sweep("hot -journal of a change from WAL", TRACE_KILL_ENTRY, 1000);
+
+  made_rollback("made.db", rows);
+  hot_journal_under_an_open_connection("PRAGMA journal_mode = WAL", "2,2", SQLITE_OK);
+  made_rollback("made.db", rows);
+  hot_journal_under_an_open_connection(EXCLUSIVE_DELETE, "1,1", SQLITE_CANTOPEN);
 
   CHECK_INT("the plain opener lived", peer_end(plain), 0);
   CHECK_INT("the opener with the shim lived", peer_end(shimmed), 0);

@@ -69,8 +69,10 @@ END
     mem="${LAB_MEM:-1024M}" root=/dev/root rootfstype=hostfs rootflags=/ rw init="$LAB_WORK/init" \
     uml_dir="$LAB_WORK/uml" umid=lab con=null con0=null,fd:1 quiet >"$LAB_WORK/console" 2>&1 </dev/null &
   LAB_PID=$!
-  tail -n +1 -f --pid="$LAB_PID" "$LAB_WORK/out" | grep --line-buffered -v '^#'
-  wait "$LAB_PID"
+  { tail -n +1 -f --pid="$LAB_PID" "$LAB_WORK/out" | grep --line-buffered -v '^#'; } &
+  shown=$!
+  wait "$LAB_PID" # in the foreground nothing but this: a signal must not have to wait
   LAB_PID=
+  wait $shown
   grep -q '^# end$' "$LAB_WORK/out"
 }

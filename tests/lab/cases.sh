@@ -82,7 +82,7 @@ lab_expect() {
   readonly) expect_stock="reads 7, write error 8" expect_shim=$expect_stock ;;
   wal-writers) expect_stock="*, error 1[05]" expect_shim="$all acknowledged, $all found" ;;
   readonly-wal) expect_stock="*" expect_shim="error 14, unchanged" ;;
-  crash) expect_stock="[1-9]* of $rounds half" expect_shim="0 of $rounds half" ;;
+  crash) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
   two-writers) expect_stock="$all acknowledged, $all found" expect_shim=$expect_stock ;;
   esac
   case $rule:$1 in

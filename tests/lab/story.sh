@@ -47,7 +47,7 @@ story_commits() {
   sed -e "s/^\([0-9]*\) acknowledged, \1 found/\1 of $all found/" -e 's/error 5$/"database is locked"/' \
     -e 's/error 10$/"disk I\/O error"/' -e 's/error 15$/"locking protocol"/'
 }
-story_crashes() { sed -e 's/^0 of .* half$/never half a transaction/' -e 's/ half$/: half a transaction/'; }
+story_crashes() { sed -e 's/^0 of .* half$/never half a transaction/' -e 's/ half/: half a transaction/'; }
 
 story_of() {
   say "" "$(printf '%-42s %-38s %s' "$title" "stock SQLite" "with holdfast")"

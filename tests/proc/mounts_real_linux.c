@@ -286,6 +286,7 @@ static int run(const char *const args[])
 static void fuse(void)
 {
   const char *const mount_it[] = {"bindfs", "fuse-src", "fuse-mnt", NULL};
+  const char *const with_subtype[] = {"bindfs", "-o", "subtype=novel", "fuse-src", "fuse-mnt", NULL};
   holdfast_mount m;
   int code;
 
@@ -302,6 +303,13 @@ static void fuse(void)
   CHECK_STR("class", holdfast_word("class", m.mount_class), "fuse");
   expect("fuse-mnt/app.db", NULL, "rollback-one-host", "low");
   must(umount("fuse-mnt"), "umount"); /* which also ends the server */
+
+  check_scene("FUSE with a subtype");
+  must(run(with_subtype), "bindfs -o subtype=novel");
+  m = ask("fuse-mnt/app.db");
+  CHECK_STR("type", m.fstype, "fuse.novel");
+  expect_text("fuse-mnt/app.db", m.source);
+  must(umount("fuse-mnt"), "umount");
 }
 
 int main(void)

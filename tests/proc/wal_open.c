@@ -157,6 +157,8 @@ static void encrypted_is_left_alone(bool with_wal)
   CHECK_INT("read", peer_sql(p, 0, "SELECT 1 FROM sqlite_master"),
             with_wal ? SQLITE_CANTOPEN : SQLITE_NOTADB);
   CHECK_TRUE("not one byte has changed", db_print("e.db") == before);
+  CHECK_INT("a memory database tells", peer_open(p, 1, ":memory:", 0), SQLITE_OK);
+  CHECK_STR("the event", peer_ask(p, 1, "SELECT kind FROM holdfast_events"), with_wal ? "warned" : "");
   CHECK_INT("plain open", peer_open(plain, 0, "e.db", 0), SQLITE_OK);
   CHECK_INT("plain SQLite", peer_sql(plain, 0, "SELECT 1 FROM sqlite_master"), SQLITE_NOTADB);
   CHECK_INT("end", peer_end(p), 0);

@@ -198,6 +198,7 @@ while read -r name; do
   sort -u "$place/log/$name.shim.failed" | comm -23 - <(sort -u "$place/log/$name.bare.failed")
   cp "$place/log/$name".* "$out/log"
 done <"$place/again" >"$place/new"
+cat "$place"/log/*.bare.failed 2>/dev/null | sort -u | sed 's/^/SQLite itself fails here: /'
 [ -s "$place/new" ] || exit 0
 echo "failures that SQLite's own VFS does not have ($(wc -l <"$place/new")), logs in $out/log:"
 head -n 60 "$place/new"

@@ -268,9 +268,12 @@ static void a_ring_of_parents_ends(void **state)
                              "2 1 8:2 / /r rw - ext4 b rw\n"
                              "3 2 8:3 / /r rw - ext4 c rw\n"
                              "2 3 8:4 / /r rw - ext4 d rw\n";
+  static const char rootfs_last[] = "20 1 8:1 / / rw - ext4 a rw\n1 1 0:1 / / rw - rootfs rootfs rw\n";
   hf_mount_facts f;
   (void)state;
 
+  assert_int_equal(hf_mountinfo_by_path(rootfs_last, "/a.db", &f), 0); /* its own parent, and not on top */
+  assert_int_equal(f.mount_id, 20);
   assert_int_equal(hf_mountinfo_by_path(text, "/r/a.db", &f), -1);
   assert_int_equal(hf_mountinfo_by_path(text, "/a.db", &f), 0);
 }

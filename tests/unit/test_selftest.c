@@ -29,7 +29,7 @@
 
 /* ---------------------------------------------------------------- the bad file systems */
 
-static enum { GOOD, FAKE_LOCKS, NO_LOCKS, NO_UPGRADE, SMB, NO_OFD, NO_MAP, STALE_MAP } place;
+static enum { GOOD, FAKE_LOCKS, NO_LOCKS, NO_UPGRADE, SMB, NO_OFD, NO_QUERY, NO_MAP, STALE_MAP } place;
 
 static int bad_lock(int cmd, struct flock *lock)
 {
@@ -56,6 +56,10 @@ int fcntl(int fd, int cmd, ...)
     if (err) {
       errno = err;
       return -1;
+    }
+    if (cmd == F_OFD_GETLK && (place == SMB || place == NO_QUERY)) {
+      ((struct flock *)arg)->l_type = F_UNLCK;
+      return 0;
     }
     if (place == FAKE_LOCKS) {
       if (cmd == F_GETLK || cmd == F_OFD_GETLK) ((struct flock *)arg)->l_type = F_UNLCK;
@@ -168,7 +172,18 @@ static void a_refused_upgrade_fails_except_on_smb(void **state)
   assert_int_equal(result_of(&other, "upgrade"), HOLDFAST_STEP_FAILED);
   assert_int_equal(other.failed, 1);
   assert_int_equal(result_of(&smb, "upgrade"), HOLDFAST_STEP_EXPECTED);
+  assert_int_equal(result_of(&smb, "ofd-query"), HOLDFAST_STEP_EXPECTED);
+  assert_int_equal(result_of(&smb, "counter"), HOLDFAST_STEP_PASSED);
   assert_int_equal(smb.failed, 0);
+}
+
+static void a_query_that_says_free_fails(void **state)
+{
+  holdfast_selftest_report one = report_on(NO_QUERY, 1);
+
+  (void)state;
+  assert_int_equal(result_of(&one, "ofd-query"), HOLDFAST_STEP_FAILED);
+  assert_int_equal(one.excludes, 1);
 }
 
 static void a_kernel_without_ofd_is_judged_by_two_processes(void **state)
@@ -244,6 +259,7 @@ int main(void)
       cmocka_unit_test(fake_locks_are_noticed_by_one_and_by_two),
       cmocka_unit_test(absent_locks_end_the_lock_steps),
       cmocka_unit_test(a_refused_upgrade_fails_except_on_smb),
+      cmocka_unit_test(a_query_that_says_free_fails),
       cmocka_unit_test(a_kernel_without_ofd_is_judged_by_two_processes),
       cmocka_unit_test(shared_memory_that_fails_or_lies_is_noticed),
       cmocka_unit_test(an_existing_file_is_never_touched),

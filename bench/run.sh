@@ -1,0 +1,164 @@
+#!/bin/bash
+# bench/run.sh - what holdfast costs, beside bare SQLite and SQLite's own vfsstat and vfstrace.
+#
+# Counts instructions with callgrind (exact, repeatable, user space only) and takes wall times in pairs,
+# bare and shim by turns. Writes docs/figures/costs.md; OUT=file writes elsewhere. RUNS=n sets the pairs (7).
+# Files lie on a memory file system, because a disk's sync would hide what is measured. Nothing here
+# passes or fails: the marks that the project set itself stand beside the numbers.
+set -u
+
+HF_SOURCE=${HF_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
+HF_BUILD=${HF_BUILD:-$HF_SOURCE/build}
+OUT=${OUT:-$HF_SOURCE/docs/figures/costs.md}
+RUNS=${RUNS:-7}
+inserts=3000 selects=20000
+export LC_ALL=C.UTF-8 HOLDFAST_LOG=none
+unset HOLDFAST_MODE HOLDFAST_ASSUME HOLDFAST_JOURNAL HOLDFAST_STRICT
+
+die() { echo "bench: $*" >&2; exit 1; }
+command -v valgrind >/dev/null || die "needs valgrind"
+[ -f "$HF_BUILD/holdfast.so" ] || die "no $HF_BUILD/holdfast.so: run make first"
+
+place=/dev/shm
+[ -d $place ] && [ -w $place ] || place=${TMPDIR:-/tmp}
+work=$(mktemp -d "$place/holdfast-bench.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+holdfast=$HF_BUILD/holdfast.so
+
+# ---------------------------------------------------------------- what is run
+# SQLite's own programs come from Debian's source package; without it their rows are missing.
+shims=(bare "$holdfast")
+build_marks() {
+  local cc=${CC:-cc} source_tree
+  source_tree=$("$HF_SOURCE/tools/fetch-sqlite-source.sh") || { echo "without SQLite's own programs: $source_tree"; return 1; }
+  "$cc" -O2 -Dmain=speedtest1_main -c -o "$work/speedtest1.o" "$source_tree/test/speedtest1.c" &&
+    "$cc" -O2 -D_GNU_SOURCE -DHF_SPEEDTEST1 -o "$work/load" "$HF_SOURCE/bench/load.c" "$work/speedtest1.o" -lsqlite3 -ldl &&
+    "$cc" -O2 -fPIC -shared -o "$work/vfsstat.so" "$source_tree/ext/misc/vfsstat.c" &&
+    "$cc" -O2 -fPIC -shared -o "$work/vfstrace.so" "$source_tree/src/test_vfstrace.c" -lsqlite3
+}
+if build_marks; then
+  shims+=("$work/vfsstat.so" "vfstrace=$work/vfstrace.so")
+  have_speedtest1=1
+else
+  cp "$HF_BUILD/bench/load" "$work/load" || die "no $HF_BUILD/bench/load: run make benches"
+  have_speedtest1=
+fi
+
+fresh() { rm -f "$work"/bench.db*; }
+
+# collected SHIM LOAD...: instructions of one run.
+collected() {
+  local n
+  fresh
+  n=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null "$work/load" "$@" 2>&1 >/dev/null |
+    sed -n 's/.*Collected : \([0-9]*\).*/\1/p')
+  [ -n "$n" ] || die "callgrind did not count: $*"
+  echo "$n"
+}
+
+# Loading, opening and creating the table are counted apart and taken off.
+lockheavy_count() { # SHIM MODE
+  echo $(($(collected "$1" lockheavy "$work/bench.db" "$2" $inserts $selects) - \
+    $(collected "$1" lockheavy "$work/bench.db" "$2" 0 0)))
+}
+speedtest1_count() { collected "$1" speedtest1 --size 50 --testset main --journal "$2" "$work/bench.db"; }
+
+# ---------------------------------------------------------------- tables
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.4f", a / b }'; }
+name_of() {
+  case $1 in
+    bare) echo "bare unix VFS" ;;
+    vfstrace=*) echo "vfstrace, output thrown away" ;;
+    *) basename "$1" .so ;;
+  esac
+}
+
+count_rows() { # LOAD MODE MARK
+  local shim count bare='' mark
+  for shim in "${shims[@]}"; do
+    count=$("${1}_count" "$shim" "$2") || exit 1
+    bare=${bare:-$count}
+    mark=
+    [ "$shim" = "$holdfast" ] && mark="<= $3"
+    echo "| $1, ${2^^} | $(name_of "$shim") | $count | $(ratio "$count" "$bare") | $mark |"
+  done
+  # The same on a mount that is taken for network: journal mode, hot journal and all else that is on there.
+  [ "$2" = delete ] || return 0
+  count=$(HOLDFAST_ASSUME=network "${1}_count" "$holdfast" "$2") || exit 1
+  echo "| $1, ${2^^} | holdfast, \`assume=network\` | $count | $(ratio "$count" "$bare") | |"
+}
+
+once() { fresh; "$work/load" "$1" lockheavy "$work/bench.db" "$2" $inserts $selects; }
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+time_row() { # MODE MARK
+  local i a b
+  once bare "$1" >/dev/null || die "the load does not run" # warms the caches
+  : >"$work/bare"
+  : >"$work/shim"
+  : >"$work/pairs"
+  for ((i = 0; i < RUNS; i++)); do
+    a=$(once bare "$1") && b=$(once "$holdfast" "$1") || die "the load does not run"
+    echo "$a" >>"$work/bare"
+    echo "$b" >>"$work/shim"
+    ratio "$b" "$a" >>"$work/pairs"
+    echo >>"$work/pairs"
+  done
+  awk -v a="$(median <"$work/bare")" -v b="$(median <"$work/shim")" -v p="$(median <"$work/pairs")" -v mode="${1^^}" \
+    -v low="$(sort -n "$work/pairs" | head -n 1)" -v high="$(sort -n "$work/pairs" | tail -n 1)" -v mark="$2" \
+    'BEGIN { printf "| %s | %.1f ms | %.1f ms | %.3f | %s to %s | <= %s |\n", mode, a / 1e6, b / 1e6, p, low, high, mark }'
+}
+
+report() {
+  local commit
+  commit=$(git -C "$HF_SOURCE" describe --always --dirty 2>/dev/null || echo unknown)
+  echo "# What holdfast costs"
+  echo
+  echo "Written by \`make bench\` (bench/run.sh, bench/load.c). Ratios are to SQLite on its own VFS in the same run."
+  echo
+  echo "- Machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, $(uname -sr)"
+  echo "- SQLite $(sqlite3 --version 2>/dev/null | cut -d' ' -f1) (shared library), $(${CC:-cc} --version | head -n 1)"
+  echo "- holdfast $(cat "$HF_SOURCE/VERSION"), commit $commit, $(date -u +%Y-%m-%d)"
+  echo "- Files on $(stat -f -c %T "$work"). Other work may have run on the machine: instructions do not mind, times do."
+  echo
+  echo "## Instructions (callgrind, user space)"
+  echo
+  echo "The lock-heavy load is $inserts INSERTs, each its own transaction, and $selects SELECTs of one row, without load,"
+  echo "open and CREATE TABLE. speedtest1 is SQLite's (\`--size 50 --testset main\`), as a whole. vfsstat and vfstrace are"
+  echo "SQLite's own shims, for comparison: the first counts calls, the second also writes a line for each."
+  echo
+  echo "| load | VFS | instructions | ratio | mark |"
+  echo "|---|---|---|---|---|"
+  count_rows lockheavy delete 1.04
+  count_rows lockheavy wal 1.02
+  if [ -n "$have_speedtest1" ]; then
+    count_rows speedtest1 delete 1.002
+    count_rows speedtest1 wal 1.002
+  fi
+  echo
+  echo "## Wall time of the lock-heavy load"
+  echo
+  echo "$RUNS pairs, bare and holdfast by turns. The ratio is the median of the pairs' ratios."
+  echo
+  echo "| journal | bare, median | holdfast, median | ratio | lowest to highest pair | mark |"
+  echo "|---|---|---|---|---|---|"
+  time_row delete 1.03
+  time_row wal 1.20
+}
+
+mkdir -p "$(dirname "$OUT")"
+report | tee "$work/report.md"
+[ "${PIPESTATUS[0]}" = 0 ] || exit 1
+if [ -x "$HF_BUILD/bench/mount" ]; then
+  {
+    echo
+    echo "## A mount verdict"
+    echo
+    echo '```'
+    (cd "$work" && "$HF_BUILD/bench/mount")
+    echo '```'
+  } | tee -a "$work/report.md"
+fi
+cp "$work/report.md" "$OUT" && echo "written to $OUT"
