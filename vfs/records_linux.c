@@ -266,8 +266,6 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
   }
   if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd, st->st_dev))
     (void)hf_record_ready(made, fd, writable);
-  made->next = records;
-  records = made;
   return made;
 }
 
