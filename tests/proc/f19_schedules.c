@@ -15,7 +15,7 @@
 #include "peer.h"
 #include "walrace.h"
 
-enum { SHORT_RUN = 334, LONG_RUN = 10000, CONTROL_RUN = 400 };
+enum { SHORT_RUN = 334, LONG_RUN = 10000, CONTROL_RUN = 200 };
 
 static bool has_the_bug(void)
 {
@@ -44,16 +44,17 @@ int main(void)
   static const walrace checkpointer = {"holdfast", "hook", false, "hook"};
   static const walrace writer = {"hook", "holdfast", false, "hook"};
   static const walrace both = {"holdfast", "holdfast", true, "hook"};
-  int count = getenv("HF_LONG") ? LONG_RUN : SHORT_RUN;
+  int count = getenv("HF_LONG") ? LONG_RUN : SHORT_RUN, lost;
 
   (void)shim_path(); /* skips when there is none */
   if (!has_the_bug()) check_skip("this SQLite does not have the WAL-reset bug: nothing could be lost");
+  (void)setvbuf(stdout, NULL, _IOLBF, 0); /* a run that hangs must have shown its seed; cannot fail here */
   seed_start();
   if (wrapvfs_register(&hook, 1) != SQLITE_OK) check_broken("sqlite3_vfs_register");
 
-  CHECK_TRUE("plain SQLite loses commits", walrace_many(&plain, CONTROL_RUN, "plain") > 0);
-  CHECK_TRUE("and so it does when all write and checkpoint",
-             walrace_many(&plain_mixed, CONTROL_RUN, "plain, mixed") > 0);
+  lost = walrace_many(&plain, CONTROL_RUN, "plain");
+  lost += walrace_many(&plain_mixed, CONTROL_RUN, "plain, mixed");
+  CHECK_TRUE("plain SQLite loses commits", lost > 0); /* in about one schedule of twenty */
 
   if (setenv("HOLDFAST_LOG", "none", 1)) check_broken("setenv");
   CHECK_INT("load the shim", shim_load(), SQLITE_OK);
