@@ -126,7 +126,7 @@ void hf_guard_note(hf_node *node, hf_identity *which, const char *suffix)
   node->directory.known = false;
 }
 
-static int moved(hf_node *node, const char *suffix, bool gone)
+static int moved(hf_node *node, const char *suffix, bool gone, bool latch)
 {
   char detail[200];
 
@@ -136,22 +136,22 @@ static int moved(hf_node *node, const char *suffix, bool gone)
            *suffix ? suffix : "database");
   hf_report(node->owner, gone ? "unlinked" : "replaced", gone ? "unlinked" : "replaced", node->path,
             SQLITE_READONLY_DBMOVED, "%s: the write is refused, nothing is lost", detail);
-  hf_guard_latch(node, HF_LATCH_MOVED, SQLITE_READONLY_DBMOVED, detail);
+  if (latch) hf_guard_latch(node, HF_LATCH_MOVED, SQLITE_READONLY_DBMOVED, detail);
   return SQLITE_READONLY_DBMOVED;
 }
 
-static int compare(hf_node *node, const hf_identity *was, const char *suffix)
+static int compare(hf_node *node, const hf_identity *was, const char *suffix, bool latch)
 {
   hf_identity now = {0};
   int error;
 
   if (!was->known) return SQLITE_OK;
   error = look(node->path, suffix, &now, NULL);
-  if (error == ENOENT) return moved(node, suffix, true);
+  if (error == ENOENT) return moved(node, suffix, true, latch);
   if (error)
     return SQLITE_OK; /* dropped privileges: the name cannot be looked up, which says nothing about the file
                        */
-  return same_identity(was, &now) ? SQLITE_OK : moved(node, suffix, false);
+  return same_identity(was, &now) ? SQLITE_OK : moved(node, suffix, false, latch);
 }
 
 /*
@@ -184,9 +184,9 @@ static int look_at_directory(const hf_node *node, hf_directory *out)
 
 static int compare_all(hf_node *node)
 {
-  int rc = compare(node, &node->self, "");
-  if (rc == SQLITE_OK) rc = compare(node, &node->wal, "-wal");
-  if (rc == SQLITE_OK) rc = compare(node, &node->shm, "-shm");
+  int rc = compare(node, &node->self, "", true);
+  if (rc == SQLITE_OK) rc = compare(node, &node->wal, "-wal", true);
+  if (rc == SQLITE_OK) rc = compare(node, &node->shm, "-shm", true);
   return rc;
 }
 
@@ -196,7 +196,7 @@ int hf_guard_identity(hf_node *node, bool wal)
   struct timespec clock;
   int rc;
 
-  if (!wal) return compare(node, &node->self, "");
+  if (!wal) return compare(node, &node->self, "", false);
   if (look_at_directory(node, &now) == 0 && node->directory.known && now.device == node->directory.device &&
       now.inode == node->directory.inode && now.ctime_ns == node->directory.ctime_ns)
     return SQLITE_OK;
@@ -206,6 +206,28 @@ int hf_guard_identity(hf_node *node, bool wal)
               now.ctime_ns < time_of(clock) - TICK_NS;
   node->directory = now;
   return rc;
+}
+
+/*
+ * EXCLUSIVE was granted, so this handle is the last one on its inode and its -wal holds commits that nobody
+ * else will bring home. It may, wherever the names lead nowhere (renamed, unlinked). It may not where a name
+ * leads to another file: that file, or the -wal by that name, may be in use by those who opened the new one.
+ */
+int hf_guard_last_close(hf_node *node)
+{
+  const struct {
+    const hf_identity *was;
+    const char *suffix;
+  } names[] = {{&node->self, ""}, {&node->wal, "-wal"}};
+
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    hf_identity now = {0};
+    if (!names[i].was->known || look(node->path, names[i].suffix, &now, NULL) ||
+        same_identity(names[i].was, &now))
+      continue;
+    return moved(node, names[i].suffix, false, true);
+  }
+  return SQLITE_OK;
 }
 
 /* ---------------------------------------------------------------- locks that cannot be owned */

@@ -25,9 +25,15 @@ void hf_guard_latch(hf_node *node, int why, int code, const char *detail);
 /* Looks at the result of a write, sync or truncate of the database or its -wal; returns it. */
 int hf_guard_written(hf_node *node, int rc, const char *what);
 
-/* At a write lock: SQLITE_OK, or SQLITE_READONLY_DBMOVED with the latch set. wal: -wal and -shm are looked
- * at, too. */
+/*
+ * At a write lock: SQLITE_OK, or SQLITE_READONLY_DBMOVED. wal: -wal and -shm are looked at, too, and a
+ * mismatch latches: a file that is moved back may have been written meanwhile. In rollback mode each lock
+ * looks again.
+ */
 int hf_guard_identity(hf_node *node, bool wal);
+/* At EXCLUSIVE in WAL mode, when nobody else has this inode open: may SQLite checkpoint and unlink the -wal?
+ */
+int hf_guard_last_close(hf_node *node);
 void hf_guard_note(hf_node *node, hf_identity *which, const char *suffix); /* remember who a file is */
 /* After the -shm was mapped, where locks are not owned: is there a second SQLite library in this process?
  * Reports it. */

@@ -15,46 +15,49 @@ const hf_node *hf_last_locked(void)
   return last_locked;
 }
 
-/* What a latched handle may not start. Rolling back a hot journal (EXCLUSIVE straight from SHARED) repairs
- * and may go on after an I/O error; in WAL mode EXCLUSIVE means checkpoint and unlink, and on a moved file
- * all of it is wrong. */
-static bool latch_forbids(const hf_node *node, int level)
+/*
+ * What a latched handle may not start. Rolling back a hot journal (EXCLUSIVE straight from SHARED) repairs
+ * and may go on after an I/O error. In WAL mode EXCLUSIVE means to checkpoint and unlink: not after an I/O
+ * error; where names have moved, hf_guard_last_close() decides.
+ */
+static int latched(const hf_node *node, int level)
 {
-  if (level < SQLITE_LOCK_RESERVED) return false;
-  if (level == SQLITE_LOCK_RESERVED) return true;
-  return node->wal_files || atomic_load_explicit(&node->latched, memory_order_relaxed) != HF_LATCH_IO ||
-         node->level < SQLITE_LOCK_SHARED;
+  int why = atomic_load_explicit(&node->latched, memory_order_relaxed);
+
+  if (why == HF_LATCH_NONE || level < SQLITE_LOCK_RESERVED) return SQLITE_OK;
+  if (level > SQLITE_LOCK_RESERVED && node->wal_files && why == HF_LATCH_MOVED) return SQLITE_OK;
+  if (level > SQLITE_LOCK_RESERVED && !node->wal_files && why == HF_LATCH_IO) return SQLITE_OK;
+  return hf_guard_latched(node);
 }
 
-/* RESERVED begins a write; EXCLUSIVE without RESERVED rolls back a journal or, in WAL mode, checkpoints at
- * close. */
-static bool begins_to_write(const hf_node *node, int level)
+/* RESERVED begins a write and EXCLUSIVE ends it; a file may be replaced in between. */
+static int identity(hf_node *node, int level)
 {
-  return level == SQLITE_LOCK_RESERVED ||
-         (level == SQLITE_LOCK_EXCLUSIVE && node->level < SQLITE_LOCK_RESERVED);
+  if (level < SQLITE_LOCK_RESERVED) return SQLITE_OK;
+  if (level > SQLITE_LOCK_RESERVED && node->wal_files) return hf_guard_last_close(node);
+  return hf_guard_identity(node, false);
 }
 
 int hf_xLock(sqlite3_file *file, int level)
 {
   hf_node *node = hf_node_of(file);
-  int rc = hf_guard_process(node) ? SQLITE_OK : SQLITE_MISUSE;
+  int rc = hf_guard_process(node) ? latched(node, level) : SQLITE_MISUSE;
 
-  if (rc == SQLITE_OK && level >= SQLITE_LOCK_RESERVED) {
-    rc = hf_guard_latched(node);
-    if (rc && !latch_forbids(node, level)) rc = SQLITE_OK;
+  if (rc == SQLITE_OK) rc = node->base->pMethods->xLock(node->base, level);
+  if (rc) return rc;
+  rc = identity(node, level);
+  if (rc) {
+    /* The refusal says more than the unlock's result. From RESERVED there is no way back but to let SQLite
+     * roll back: the base holds more than SQLite asks for until then. */
+    if (node->level < SQLITE_LOCK_RESERVED) (void)node->base->pMethods->xUnlock(node->base, node->level);
+    return rc;
   }
-  if (rc) return rc;
-  rc = node->base->pMethods->xLock(node->base, level);
-  if (rc) return rc;
-  if (begins_to_write(node, level)) {
-    rc = hf_guard_identity(node, node->wal_files > 0);
-    if (rc) {
-      (void)node->base->pMethods->xUnlock(node->base, node->level); /* the refusal says more */
-      return rc;
-    }
+  if (level == SQLITE_LOCK_RESERVED) {
+    node->reserved = true;
     node->verify_next = node->verify;
+  } else if (level == SQLITE_LOCK_EXCLUSIVE && !node->reserved) {
+    node->verify_next = node->verify; /* the rollback of a hot journal */
   }
-  if (level == SQLITE_LOCK_RESERVED) node->reserved = true;
   node->level = level;
   last_locked = node;
   return SQLITE_OK;

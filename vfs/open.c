@@ -282,6 +282,8 @@ int hf_xOpen(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, 
 
   file->pMethods = NULL;
   if (name && (flags & SQLITE_OPEN_WAL) && wal_refused(owner, name)) return SQLITE_CANTOPEN;
+  if (name && (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)))
+    return hf_side_open(owner, name, file, flags, out_flags);
   if (!name || !(flags & SQLITE_OPEN_MAIN_DB))
     return owner->base->xOpen(owner->base, name, file, flags, out_flags);
 

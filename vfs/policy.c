@@ -157,9 +157,12 @@ static void apply_file(const hf_mount_facts *f, hf_verdict *v, grounds *g)
   if (f->links > 1) {
     v->confidence = HOLDFAST_CONFIDENCE_LOW;
     add_note(v, "the file has %u names: an opener by another name uses another journal", f->links);
-    if (v->rule == HOLDFAST_RULE_WAL_OK)
+    if (v->rule == HOLDFAST_RULE_WAL_OK) {
+      v->rule = HOLDFAST_RULE_ROLLBACK_ONE_HOST;
+      v->shm = HOLDFAST_SHM_INCOHERENT;
       g->why = "a local file with several names (hard links): each name has a -wal and -journal of its own, "
                "so it is safe by one name only";
+    }
   }
   if (!f->split || v->rule == HOLDFAST_RULE_REFUSE) return;
   v->rule = HOLDFAST_RULE_ROLLBACK_ONE_HOST;
