@@ -56,7 +56,7 @@ static void run(const scene_side *side, peer_function *stray, const char *holds,
 static void both(const char *what, peer_function *stray, bool harmful, const char *holds,
                  const char *releases)
 {
-  int rounds = scene_rounds(3, 25);
+  int rounds = scene_rounds(3, 10);
   seen s;
 
   for (int i = 0; i < SCENE_SIDES; i++) {
