@@ -196,37 +196,68 @@ int hf_guard_identity(hf_node *node, bool wal)
   struct timespec clock;
   int rc;
 
-  if (!wal) return compare(node, &node->self, "", false);
+  if (!wal) /* with its journal switched off or in memory SQLite itself goes on writing to a file that was
+               moved away */
+    return node->journal_unsafe ? SQLITE_OK : compare(node, &node->self, "", false);
   if (look_at_directory(node, &now) == 0 && node->directory.known && now.device == node->directory.device &&
       now.inode == node->directory.inode && now.ctime_ns == node->directory.ctime_ns)
     return SQLITE_OK;
   rc = compare_all(node);
   clock_gettime(CLOCK_REALTIME, &clock);
+  if (rc == SQLITE_OK) node->good_ns = time_of(clock);
   now.known = now.known && rc == SQLITE_OK && node->verdict.mount_class == HOLDFAST_CLASS_LOCAL &&
               now.ctime_ns < time_of(clock) - TICK_NS;
   node->directory = now;
   return rc;
 }
 
+static int64_t now_ns(void)
+{
+  struct timespec clock;
+  clock_gettime(CLOCK_REALTIME, &clock);
+  return time_of(clock);
+}
+
+void hf_guard_checkpointed(hf_node *node)
+{
+  node->good_ns = now_ns();
+}
+
+enum { SAME, GONE, OTHER };
+
+static int where(const hf_node *node, const hf_identity *was, const char *suffix, struct stat *st)
+{
+  hf_identity now = {0};
+  int error;
+
+  if (!was->known) return SAME;
+  error = look(node->path, suffix, &now, st);
+  if (error == ENOENT) return GONE;
+  return error || same_identity(was, &now) ? SAME : OTHER;
+}
+
 /*
- * EXCLUSIVE was granted, so this handle is the last one on its inode and its -wal holds commits that nobody
- * else will bring home. It may, wherever the names lead nowhere (renamed, unlinked). It may not where a name
- * leads to another file: that file, or the -wal by that name, may be in use by those who opened the new one.
+ * EXCLUSIVE was granted, so this handle is the last one on its inode. With every name as it was, SQLite does
+ * as always. Else:
+ * - a database or -wal that is another file now belongs to those who opened it: hands off.
+ * - a -wal that is still there, beside a -shm that is not, or after a latch: the next opener recovers
+ * everything from it, while our wal-index may be stale: hands off, too.
+ * - a -wal without a name holds commits that nobody else will bring home: checkpoint, unless somebody has
+ * written the database since we last knew it well.
  */
 int hf_guard_last_close(hf_node *node)
 {
-  const struct {
-    const hf_identity *was;
-    const char *suffix;
-  } names[] = {{&node->self, ""}, {&node->wal, "-wal"}};
+  struct stat st = {0};
+  int db = where(node, &node->self, "", &st), wal = where(node, &node->wal, "-wal", NULL),
+      shm = where(node, &node->shm, "-shm", NULL);
+  bool latched = atomic_load(&node->latched) != HF_LATCH_NONE;
 
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    hf_identity now = {0};
-    if (!names[i].was->known || look(node->path, names[i].suffix, &now, NULL) ||
-        same_identity(names[i].was, &now))
-      continue;
-    return moved(node, names[i].suffix, false, true);
-  }
+  if (db == OTHER) return moved(node, "", false, true);
+  if (wal == OTHER) return moved(node, "-wal", false, true);
+  if (wal == SAME && (shm != SAME || latched))
+    return shm == SAME ? hf_guard_latched(node) : moved(node, "-shm", shm == GONE, true);
+  if (wal == GONE && db == SAME && time_of(st.st_mtim) > node->good_ns + TICK_NS)
+    return moved(node, "-wal", true, true);
   return SQLITE_OK;
 }
 

@@ -34,6 +34,7 @@ int hf_guard_identity(hf_node *node, bool wal);
 /* At EXCLUSIVE in WAL mode, when nobody else has this inode open: may SQLite checkpoint and unlink the -wal?
  */
 int hf_guard_last_close(hf_node *node);
+void hf_guard_checkpointed(hf_node *node); /* this handle has written the database under CKPT */
 void hf_guard_note(hf_node *node, hf_identity *which, const char *suffix); /* remember who a file is */
 /* After the -shm was mapped, where locks are not owned: is there a second SQLite library in this process?
  * Reports it. */

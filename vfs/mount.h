@@ -36,7 +36,8 @@ typedef struct hf_mount_facts {
 
 typedef struct hf_verdict {
   int rule, mount_class, shm, locks, durable, scope, confidence; /* HOLDFAST_..._ values */
-  bool smb; /* byte-range locks must be converted, see smb_linux.c */
+  bool wal_but_read_only; /* only the read-only mount keeps it from being wal-ok */
+  bool smb;               /* byte-range locks must be converted, see smb_linux.c */
   bool nfs;
   bool refuse_when_strict; /* locks known to be local-only, or fake, on a mount that others can reach */
   char reason[512];        /* one sentence: what (type, source, deciding option) and why */

@@ -16,6 +16,9 @@ bool hf_neighbour_early(int slot, dev_t device, ino_t inode); /* open since befo
 /* Does somebody else in this process have the inode open? In doubt (no time to look, no /proc) it may answer
  * true. */
 bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours);
+/* One look for many inodes: calls present() for every inode that other code has open. False: not looked, all
+ * may be. */
+bool hf_neighbours_each(void (*present)(dev_t device, ino_t inode), hf_is_ours is_ours);
 bool hf_neighbour_seen(void); /* the last true answer came from looking, not from doubt */
 /* How often this process has the file mapped from its start: a -shm that is mapped twice has two libraries on
  * it. */
@@ -26,6 +29,8 @@ void hf_parked_add(int slot, int fd, dev_t device, ino_t inode);
 int hf_parked_take(int slot, dev_t device, ino_t inode, int access_mode); /* -1 = none */
 bool hf_parked_has(int fd);
 int hf_parked_count(void);
-void hf_parked_sweep(bool all, hf_is_ours is_ours); /* close those that no neighbour needs; all = every one */
+void hf_parked_unmark(void);                    /* before a look */
+void hf_parked_mark(dev_t device, ino_t inode); /* a neighbour has it open */
+void hf_parked_close_unmarked(void);
 
 #endif

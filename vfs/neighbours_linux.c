@@ -1,9 +1,10 @@
 /*
  * neighbours_linux.c - looks through /proc/self/fd, and keeps descriptors that must not be closed.
  *
- * A look costs about two microseconds for each descriptor of the process, so it may take one twentieth of the
- * time and no more; in between the answer is "perhaps", and a descriptor is kept that could have been closed.
- * It is given to the next open of the same file, so what is kept does not grow.
+ * A look costs about a microsecond for each descriptor of the process. Where it takes longer than half a
+ * millisecond it may take one twentieth of the time and no more; in between the answer is "perhaps", and a
+ * descriptor is kept that could have been closed. It is given to the next open of the same file, or closed at
+ * the next look.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -24,7 +25,7 @@
 
 #include "slots.h"
 
-enum { SHARE = 20 /* one part in twenty of the time */ };
+enum { SHARE = 20, FAST_NS = 500000 };
 
 typedef struct early {
   int fd;
@@ -37,6 +38,7 @@ typedef struct parked {
   int slot, fd;
   dev_t device;
   ino_t inode;
+  bool marked;
 } parked;
 
 static struct {
@@ -115,10 +117,26 @@ bool hf_neighbour_early(int slot, dev_t device, ino_t inode)
   return false;
 }
 
+/* Looking may take one part in SHARE of the time, unless it is so fast that nobody notices. All under the
+ * records' mutex. */
+static int64_t looked_until, looked_for;
+
+static bool may_look(void)
+{
+  return looked_for < FAST_NS || now_ns() - looked_until >= looked_for * SHARE;
+}
+
+static bool seen;
+bool hf_neighbour_seen(void)
+{
+  return seen;
+}
+
 typedef struct search {
   dev_t device;
   ino_t inode;
   hf_is_ours is_ours;
+  void (*present)(dev_t device, ino_t inode);
   bool found;
 } search;
 
@@ -126,30 +144,39 @@ static bool compare(int fd, const struct stat *st, void *arg)
 {
   search *for_it = arg;
 
+  if (for_it->present) {
+    if (!for_it->is_ours(fd)) for_it->present(st->st_dev, st->st_ino);
+    return true;
+  }
   if (st->st_dev != for_it->device || st->st_ino != for_it->inode || for_it->is_ours(fd)) return true;
   for_it->found = true;
   return false;
 }
 
-static bool seen; /* under the records' mutex */
-bool hf_neighbour_seen(void)
+static bool search_all(search *for_it)
 {
-  return seen;
+  int64_t from = now_ns();
+
+  if (!may_look() || each_file(compare, for_it)) return false;
+  looked_until = now_ns();
+  looked_for = looked_until - from;
+  return true;
 }
 
 bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours)
 {
-  static int64_t looked_until, looked_for; /* under the records' mutex */
-  int64_t from = now_ns();
-  search for_it = {device, inode, is_ours, false};
+  search for_it = {device, inode, is_ours, NULL, false};
 
   seen = false;
-  if (looked_until && from - looked_until < looked_for * SHARE) return true;
-  if (each_file(compare, &for_it)) return true;
+  if (!search_all(&for_it)) return true;
   seen = for_it.found;
-  looked_until = now_ns();
-  looked_for = looked_until - from;
   return for_it.found;
+}
+
+bool hf_neighbours_each(void (*present)(dev_t device, ino_t inode), hf_is_ours is_ours)
+{
+  search for_it = {0, 0, is_ours, present, false};
+  return search_all(&for_it);
 }
 
 int hf_neighbour_maps(const char *path)
@@ -178,7 +205,7 @@ void hf_parked_add(int slot, int fd, dev_t device, ino_t inode)
   parked *made = malloc(sizeof *made);
 
   if (!made) return; /* the descriptor stays open and is lost: better than somebody's locks */
-  *made = (parked){kept, slot, fd, device, inode};
+  *made = (parked){kept, slot, fd, device, inode, true};
   kept = made;
   kept_count++;
 }
@@ -221,15 +248,24 @@ int hf_parked_count(void)
   return kept_count;
 }
 
-void hf_parked_sweep(bool all, hf_is_ours is_ours)
+void hf_parked_unmark(void)
+{
+  for (parked *one = kept; one; one = one->next) one->marked = false;
+}
+
+void hf_parked_mark(dev_t device, ino_t inode)
+{
+  for (parked *one = kept; one; one = one->next)
+    one->marked = one->marked || (one->device == device && one->inode == inode);
+}
+
+void hf_parked_close_unmarked(void)
 {
   parked **link = &kept;
 
-  while (*link) {
-    if (!all && hf_neighbour_present((*link)->device, (*link)->inode, is_ours)) {
+  while (*link)
+    if ((*link)->marked)
       link = &(*link)->next;
-      continue;
-    }
-    close(take(link));
-  }
+    else
+      close(take(link));
 }

@@ -99,7 +99,7 @@ hf_node *hf_node_by_sidecar(hf_vfs *owner, const char *name, size_t *stem)
 static bool wal_allowed(const hf_verdict *verdict)
 {
   return verdict->rule == HOLDFAST_RULE_WAL_OK ||
-         (verdict->rule == HOLDFAST_RULE_READ_ONLY && verdict->shm == HOLDFAST_SHM_COHERENT);
+         (verdict->rule == HOLDFAST_RULE_READ_ONLY && verdict->wal_but_read_only);
 }
 
 /* Heap wal-index under an exclusive lock: not where the lock can be lost unnoticed (network) or is the

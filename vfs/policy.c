@@ -178,6 +178,7 @@ static void apply_read_only(const hf_mount_facts *f, hf_verdict *v, grounds *g)
   bool mount = hf_option(f->mount_options, "ro", NULL, 0);
 
   if (v->rule == HOLDFAST_RULE_REFUSE || (!mount && !hf_option(f->super_options, "ro", NULL, 0))) return;
+  v->wal_but_read_only = v->rule == HOLDFAST_RULE_WAL_OK || g->type->rule == HOLDFAST_RULE_READ_ONLY;
   v->rule = HOLDFAST_RULE_READ_ONLY;
   if (v->mount_class == HOLDFAST_CLASS_READ_ONLY) return;
   add_note(v, "%s", g->why);
@@ -203,6 +204,7 @@ static void apply_assume(int assume, hf_verdict *v, const grounds *g)
     v->mount_class = HOLDFAST_CLASS_NETWORK;
     v->shm = HOLDFAST_SHM_INCOHERENT;
     v->scope = HOLDFAST_SCOPE_SEVERAL;
+    v->wal_but_read_only = false;
   } else {
     rule = local ? HOLDFAST_RULE_WAL_OK : HOLDFAST_RULE_ROLLBACK_ONE_HOST;
     v->scope = HOLDFAST_SCOPE_ONE_KERNEL;
@@ -211,6 +213,7 @@ static void apply_assume(int assume, hf_verdict *v, const grounds *g)
       v->mount_class = HOLDFAST_CLASS_LOCAL;
       v->shm = HOLDFAST_SHM_COHERENT;
     }
+    v->wal_but_read_only = local;
   }
   if (v->rule != HOLDFAST_RULE_READ_ONLY) v->rule = rule;
   v->confidence = HOLDFAST_CONFIDENCE_HIGH;

@@ -233,6 +233,7 @@ static int journal_mode(hf_node *node, char **args)
 {
   if (!args[2]) return SQLITE_NOTFOUND;
   if (strcasecmp(args[2], "wal") == 0) return node->wal_allowed ? SQLITE_NOTFOUND : wal_asked(node, args);
+  node->journal_unsafe = strcasecmp(args[2], "off") == 0 || strcasecmp(args[2], "memory") == 0;
   snprintf(node->journal_seen, sizeof node->journal_seen, "%s", args[2]);
   for (char *p = node->journal_seen; *p; p++) *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
   return SQLITE_NOTFOUND;

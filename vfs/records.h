@@ -41,8 +41,9 @@ typedef struct hf_record {
   struct hf_record *next;
   dev_t device;
   ino_t inode;
-  int slot;  /* the library (slots.h) */
-  int users; /* descriptors of SQLite that lock through it */
+  int slot;    /* the library (slots.h) */
+  bool marked; /* by a look: other code has the inode open */
+  int users;   /* descriptors of SQLite that lock through it */
   _Atomic hf_lock_kind kind;
   bool early;    /* PASS because POSIX locks were taken before the shim came */
   atomic_int fd; /* private; -1 = none */

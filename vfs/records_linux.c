@@ -385,6 +385,30 @@ static bool is_ours(int fd)
   return false;
 }
 
+static void mark(dev_t device, ino_t inode)
+{
+  hf_parked_mark(device, inode);
+  for (hf_record *one = records; one; one = one->next)
+    one->marked = one->marked || (one->device == device && one->inode == inode);
+}
+
+/* What was kept for a neighbour's sake, parked descriptors and records without users, goes when he has gone.
+ */
+static void sweep(bool all)
+{
+  hf_record *next;
+
+  if (!all && hf_parked_count() == 0) return;
+  hf_parked_unmark();
+  for (hf_record *one = records; one; one = one->next) one->marked = false;
+  if (!all && !hf_neighbours_each(mark, is_ours)) return;
+  hf_parked_close_unmarked();
+  for (hf_record *one = records; one; one = next) {
+    next = one->next;
+    if (one->users == 0 && !one->marked) unlink_record(one);
+  }
+}
+
 bool hf_record_closing(int slot, int fd, bool *say)
 {
   _Atomic(uintptr_t) *entry = entry_of(slot, fd);
@@ -401,22 +425,10 @@ bool hf_record_closing(int slot, int fd, bool *say)
     *say = keep && !record->said && hf_neighbour_seen();
     record->said = record->said || *say;
     leave(entry, keep);
+    if (!keep) sweep(false);
   }
   pthread_mutex_unlock(&table);
   return keep;
-}
-
-/* Records without users were kept for a neighbour's sake, as the parked descriptors were. */
-static void sweep(bool all)
-{
-  hf_record *next;
-
-  hf_parked_sweep(all, is_ours);
-  for (hf_record *one = records; one; one = next) {
-    next = one->next;
-    if (one->users == 0 && (all || !hf_neighbour_present(one->device, one->inode, is_ours)))
-      unlink_record(one);
-  }
 }
 
 int hf_record_reopen(int slot, const char *path, int flags)

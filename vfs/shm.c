@@ -56,11 +56,14 @@ int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
   int rc = SQLITE_OK;
 
   if (flags & SQLITE_SHM_UNLOCK) { /* always passes */
+    if (node->shm_held & 1u << CKPT_LOCK && offset == CKPT_LOCK) hf_guard_checkpointed(node);
     node->shm_held &= (uint16_t)~mask_of(offset, n);
     return base_lock(node, offset, n, flags);
   }
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  if (writes) rc = hf_guard_latched(node);
+  /* A latched handle may still take WRITE: a reader needs it to recover the wal-index. Its writes are refused
+   * (side.c). */
+  if (writes && offset == CKPT_LOCK) rc = hf_guard_latched(node);
   if (rc) return rc;
   rc = base_lock(node, offset, n, flags);
   if (rc) return rc;

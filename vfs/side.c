@@ -54,17 +54,27 @@ static int after_write(side *at, int rc, const char *what)
   return at->wal ? hf_guard_written(at->of, rc, what) : rc;
 }
 
+static int may_write(side *at)
+{
+  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  return at->wal ? hf_guard_latched(at->of) : SQLITE_OK; /* a journal may still be rolled back and finished */
+}
+
 static int hf_side_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
 {
   side *at = side_of(file);
-  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  int rc = may_write(at);
+
+  if (rc) return rc;
   return after_write(at, at->base->pMethods->xWrite(at->base, data, amount, offset),
                      "a write of the -wal failed");
 }
 static int hf_side_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 {
   side *at = side_of(file);
-  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  int rc = may_write(at);
+
+  if (rc) return rc;
   return after_write(at, at->base->pMethods->xTruncate(at->base, size), "a truncate of the -wal failed");
 }
 static int hf_side_xSync(sqlite3_file *file, int flags)

@@ -108,6 +108,8 @@ struct hf_node {
   unsigned generation;        /* of the process that may use it (fork.h) */
   int level;                  /* of the lock that SQLite holds through this handle */
   int wal_files;              /* 1 while its -wal is open */
+  int64_t good_ns;            /* when all names were right, or when this handle last checkpointed */
+  bool journal_unsafe;        /* journal_mode OFF or MEMORY was asked for */
   hf_walguard walguard;
   uint16_t shm_held; /* WAL locks held through this handle, a bit each */
   bool shm_mapped, forked;

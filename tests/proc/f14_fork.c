@@ -307,14 +307,22 @@ static void daemonise(const char *mode, int shim, bool read_before, int want_don
  */
 static int child_stays(sqlite3 **db, char *out, size_t size)
 {
-  pid_t pid = make_child(plan->way);
+  int born[2];
+  char byte = 0;
+  pid_t pid;
 
   (void)db, (void)out, (void)size;
+  if (pipe(born)) return SQLITE_IOERR;
+  pid = make_child(plan->way);
   if (pid == 0) {
     (void)alarm(60);
+    if (write(born[1], "b", 1) != 1) _exit(1); /* its fork handlers have run */
     for (;;) (void)pause();
   }
   plan->pid = pid;
+  (void)close(born[1]);
+  if (read(born[0], &byte, 1) != 1) pid = -1;
+  (void)close(born[0]);
   return pid > 0 ? SQLITE_OK : SQLITE_ERROR;
 }
 
