@@ -224,9 +224,9 @@ int main(void)
   control();
   both_sweeps("1000 rows in the -wal", 1000);
   file_remove("made.db-shm");
-  sweep("no -shm", TRACE_KILL_ENTRY, 50);
+  sweep("no -shm", TRACE_KILL_ENTRY, 25);
   garbage_shm();
-  sweep("garbage as -shm", TRACE_KILL_ENTRY, 50);
+  sweep("garbage as -shm", TRACE_KILL_ENTRY, 25);
 
   wal_of(60000, 512);
   printf("big -wal: %ld bytes\n", file_size("made.db-wal"));
@@ -236,10 +236,10 @@ int main(void)
   rows = MADE_ROWS;
   made_rollback("made.db", rows);
   make_hot_journal("PRAGMA journal_mode = WAL", "2,2");
-  sweep("hot -journal of a change to WAL", TRACE_KILL_ENTRY, 1000);
+  sweep("hot -journal of a change to WAL", TRACE_KILL_ENTRY, 60);
   wal_of(MADE_ROWS, 0);
   make_hot_journal(EXCLUSIVE_DELETE, "1,1");
-  sweep("hot -journal of a change from WAL", TRACE_KILL_ENTRY, 1000);
+  sweep("hot -journal of a change from WAL", TRACE_KILL_ENTRY, 60);
 
   made_rollback("made.db", rows);
   hot_journal_under_an_open_connection("PRAGMA journal_mode = WAL", "2,2", SQLITE_OK);

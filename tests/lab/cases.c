@@ -284,7 +284,7 @@ static sight read_after_crash(const char *writer_shim, const char *client2, long
 
   kit_must(&reader, "sql SELECT sum(v) FROM t"); /* and so client 1 has learned that there is no journal */
   kit_tell(&writer, "sql UPDATE t SET v = v + 1");
-  if (!kit_died(&writer)) kit_fail("the writer did not die in mid-commit");
+  kit_must_die(&writer);
   if (!kit_exists(server_db, "-journal")) kit_fail("the dead writer left no journal");
   heard = kit_ask(&reader, "sql SELECT count(DISTINCT v), sum(v) FROM t");
   if (strncmp(heard, "ok 2|", 5) == 0) {

@@ -148,12 +148,12 @@ void kit_kill(kit_agent *agent)
   (void)reap(agent);
 }
 
-bool kit_died(kit_agent *agent)
+void kit_must_die(kit_agent *agent)
 {
-  bool silent = *kit_hear(agent) == '\0';
-  int status = reap(agent);
+  const char *heard = kit_hear(agent);
 
-  return silent && WIFSIGNALED(status);
+  if (*heard != '\0') kit_fail("the writer should have died, but says: %s", heard);
+  if (!WIFSIGNALED(reap(agent))) kit_fail("the writer ended by itself");
 }
 
 bool kit_exists(const char *path, const char *suffix)

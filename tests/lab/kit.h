@@ -33,8 +33,8 @@ void kit_must(const kit_agent *agent, const char *format, ...) __attribute__((fo
 void kit_stop(kit_agent *agent);
 void kit_kill(kit_agent *agent);
 
-/* Wait for an agent that is to die by a signal of its own; false if it answered instead. */
-bool kit_died(kit_agent *agent);
+/* Wait for an agent that is to die by a signal of its own; ends the case if it answers instead. */
+void kit_must_die(kit_agent *agent);
 
 bool kit_exists(const char *path, const char *suffix);
 /* A checksum over the contents; 0 when the file is absent. Plain reads: no lock of another process is

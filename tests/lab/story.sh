@@ -47,7 +47,7 @@ story_commits() {
   sed -e "s/^\([0-9]*\) acknowledged, \1 found/\1 of $all found/" -e 's/error 5$/"database is locked"/' \
     -e 's/error 10$/"disk I\/O error"/' -e 's/error 15$/"locking protocol"/'
 }
-story_crashes() { sed -e 's/^0 of .* half$/never half a transaction/' -e 's/ half/: half a transaction/'; }
+story_crashes() { sed 's/ half/ half transactions/'; }
 
 story_of() {
   say "" "$(printf '%-42s %-38s %s' "$title" "stock SQLite" "with holdfast")"
@@ -64,6 +64,6 @@ story_of() {
   story_line "two clients write $commits rows each" "$(lab_side wal-writers "" | story_commits)" "$right"
   story_wants "$all of $all found"
   right=$(lab_side crash "$LAB_SHIM")
-  story_line "one client crashes, the other one reads" "$(lab_side crash "" | story_crashes)" "$(echo "$right" | story_crashes)"
+  story_line "read after a crash of the other client" "$(lab_side crash "" | story_crashes)" "$(echo "$right" | story_crashes)"
   story_wants "0 of $rounds half"
 }

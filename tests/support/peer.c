@@ -104,6 +104,7 @@ static int child_open(sqlite3 **db, const char *name, int flags, char *out)
 {
   int rc;
 
+  if (*db) return SQLITE_MISUSE; /* the slot is taken: the test forgot to close */
   if (!flags) flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI;
   rc = sqlite3_open_v2(name, db, flags, NULL);
   if (rc == SQLITE_OK) {
@@ -176,6 +177,7 @@ peer *peer_start_in(int shim, const char *env, void (*before)(void))
   if (p->pid == 0) {
     (void)close(to[1]); /* the parent's ends: closing them lets its death be seen */
     (void)close(from[0]);
+    free(p); /* the parent's: here it would count as a leak under valgrind */
     (void)signal(SIGPIPE, SIG_IGN);
     child_environment(env);
     if (before) before();
