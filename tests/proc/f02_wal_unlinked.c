@@ -57,7 +57,7 @@ static void both(const char *what, peer_function *stray, bool harmful, const cha
                  const char *releases)
 {
   int rounds = scene_rounds(3, 10);
-  seen s;
+  seen s = {0};
 
   for (int i = 0; i < SCENE_SIDES; i++) {
     check_scene("stray close of %s, %s", what, scene_sides[i].name);

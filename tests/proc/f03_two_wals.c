@@ -53,7 +53,7 @@ static void two_writers(const scene_side *side, crowd_count *count)
 static void part_one(void)
 {
   int rounds = scene_rounds(3, 25);
-  crowd_count c;
+  crowd_count c = {0};
 
   for (int i = 0; i < SCENE_SIDES; i++) {
     int bad = 0;
@@ -132,7 +132,7 @@ static void part_two(const char *mode)
 {
   int rounds = scene_rounds(2, 20);
   long ms = scene_rounds(1500, 3000);
-  crowd_count c;
+  crowd_count c = {0};
 
   for (int i = 0; i < SCENE_SIDES; i++) {
     int bad = 0, runs = 0, limit = scene_sides[i].guarded ? rounds : scene_rounds(12, 20);
