@@ -140,28 +140,6 @@ static int moved(hf_node *node, const char *suffix, bool gone, bool latch)
   return SQLITE_READONLY_DBMOVED;
 }
 
-static int compare(hf_node *node, const hf_identity *was, const char *suffix, bool latch)
-{
-  hf_identity now = {0};
-  int error;
-
-  if (!was->known) return SQLITE_OK;
-  error = look(node->path, suffix, &now, NULL);
-  if (error == ENOENT) return moved(node, suffix, true, latch);
-  if (error)
-    return SQLITE_OK; /* dropped privileges: the name cannot be looked up, which says nothing about the file
-                       */
-  return same_identity(was, &now) ? SQLITE_OK : moved(node, suffix, false, latch);
-}
-
-/*
- * One stat() of the directory instead of three of files: whoever replaces, renames or removes a name changes
- * the directory's ctime, which nobody can set. It is believed only when it was older than the clock's tick at
- * the last full look, so that a change within the same tick cannot hide. In DELETE mode journals come and go
- * all the time: there the database alone is looked at.
- */
-enum { TICK_NS = 20000000 };
-
 static int64_t time_of(struct timespec t)
 {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -181,6 +159,39 @@ static int look_at_directory(const hf_node *node, hf_directory *out)
   *out = (hf_directory){(uint64_t)st.st_dev, (uint64_t)st.st_ino, time_of(st.st_ctim), true};
   return 0;
 }
+
+/* After a chroot, or when the whole directory was renamed, the names lead nowhere and the files are all
+ * right. */
+static bool out_of_sight(const hf_node *node)
+{
+  hf_directory ignored;
+
+  return look_at_directory(node, &ignored) == ENOENT &&
+         hf_record_links(node->owner->slot, (dev_t)node->self.device, (ino_t)node->self.inode) > 0;
+}
+
+static int compare(hf_node *node, const hf_identity *was, const char *suffix, bool latch)
+{
+  hf_identity now = {0};
+  int error;
+
+  if (!was->known) return SQLITE_OK;
+  error = look(node->path, suffix, &now, NULL);
+  if (error == ENOENT && out_of_sight(node)) return SQLITE_OK;
+  if (error == ENOENT) return moved(node, suffix, true, latch);
+  if (error)
+    return SQLITE_OK; /* dropped privileges: the name cannot be looked up, which says nothing about the file
+                       */
+  return same_identity(was, &now) ? SQLITE_OK : moved(node, suffix, false, latch);
+}
+
+/*
+ * One stat() of the directory instead of three of files: whoever replaces, renames or removes a name changes
+ * the directory's ctime, which nobody can set. It is believed only when it was older than the clock's tick at
+ * the last full look, so that a change within the same tick cannot hide. In DELETE mode journals come and go
+ * all the time: there the database alone is looked at.
+ */
+enum { TICK_NS = 20000000 };
 
 static int compare_all(hf_node *node)
 {

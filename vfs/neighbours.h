@@ -20,6 +20,7 @@ bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours);
  * may be. */
 bool hf_neighbours_each(void (*present)(dev_t device, ino_t inode), hf_is_ours is_ours);
 bool hf_neighbour_seen(void); /* the last true answer came from looking, not from doubt */
+bool hf_neighbour_ever(void); /* one was found, at any time */
 /* How often this process has the file mapped from its start: a -shm that is mapped twice has two libraries on
  * it. */
 int hf_neighbour_maps(const char *path);

@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,9 +128,14 @@ static bool may_look(void)
 }
 
 static bool seen;
+static atomic_bool ever;
 bool hf_neighbour_seen(void)
 {
   return seen;
+}
+bool hf_neighbour_ever(void)
+{
+  return atomic_load_explicit(&ever, memory_order_relaxed);
 }
 
 typedef struct search {
@@ -170,6 +176,7 @@ bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours)
   seen = false;
   if (!search_all(&for_it)) return true;
   seen = for_it.found;
+  if (seen) atomic_store(&ever, true);
   return for_it.found;
 }
 

@@ -27,9 +27,10 @@
 #include "neighbours.h"
 #include "slots.h"
 
-enum { FDS = 1 << 20, DEVICES = 64, WRITABLE = 1 };
+enum { FDS = 1 << 20, DEVICES = 64, WRITABLE = 1, OPENED = 2 };
 
-/* For each library: descriptor number -> record, with WRITABLE in the lowest bit. Read without a mutex. */
+/* For each library: descriptor number -> record, with WRITABLE in the lowest bit; OPENED alone: SQLite's, and
+ * has not locked yet. Read without a mutex. */
 static _Atomic(_Atomic(uintptr_t) *) users_of[HF_SLOTS];
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static hf_record *records;
@@ -305,7 +306,7 @@ static void unlink_record(hf_record *gone)
 
 static hf_record *untag(uintptr_t entry)
 {
-  return (hf_record *)(entry & ~(uintptr_t)WRITABLE);
+  return (hf_record *)(entry & ~(uintptr_t)(WRITABLE | OPENED));
 }
 
 static _Atomic(uintptr_t) *entry_of(int slot, int fd)
@@ -356,7 +357,7 @@ hf_record *hf_record_of(int slot, int fd, bool *fd_writable)
   _Atomic(uintptr_t) *entry = entry_of(slot, fd);
   uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_acquire) : 0;
 
-  if (!value) return attach(slot, fd, fd_writable);
+  if (!untag(value)) return attach(slot, fd, fd_writable);
   *fd_writable = (value & WRITABLE) != 0;
   return untag(value);
 }
@@ -365,10 +366,13 @@ void hf_record_opened(int slot, int fd)
 {
   _Atomic(uintptr_t) *entry = entry_of(slot, fd);
 
-  if (!entry || !atomic_load_explicit(entry, memory_order_acquire)) return;
-  pthread_mutex_lock(&table);
-  if (atomic_load(entry)) leave(entry, false);
-  pthread_mutex_unlock(&table);
+  if (!entry) return;
+  if (untag(atomic_load_explicit(entry, memory_order_acquire))) {
+    pthread_mutex_lock(&table);
+    if (untag(atomic_load(entry))) leave(entry, false);
+    pthread_mutex_unlock(&table);
+  }
+  atomic_store_explicit(entry, OPENED, memory_order_release);
 }
 
 /* ---------------------------------------------------------------- closing, keeping, giving back */
@@ -413,9 +417,20 @@ bool hf_record_closing(int slot, int fd, bool *say)
 {
   _Atomic(uintptr_t) *entry = entry_of(slot, fd);
   hf_record *record;
+  uintptr_t value;
   bool keep = false;
 
-  if (!entry || !atomic_load_explicit(entry, memory_order_acquire)) return false;
+  value = entry ? atomic_load_explicit(entry, memory_order_acquire) : 0;
+  if (!value) return false;
+  /* It has not locked: a journal, or a database that was only opened, whose close matters where a neighbour
+   * is. */
+  if (value == OPENED) {
+    bool writable;
+    if (!hf_neighbour_ever() || !attach(slot, fd, &writable)) {
+      atomic_store_explicit(entry, 0, memory_order_release);
+      return false;
+    }
+  }
   pthread_mutex_lock(&table);
   record = untag(atomic_load(entry));
   if (record) {
@@ -520,6 +535,20 @@ hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
   }
   pthread_mutex_unlock(&table);
   return held;
+}
+
+int hf_record_links(int slot, dev_t device, ino_t inode)
+{
+  const hf_record *record;
+  struct stat st;
+  int links = -1;
+
+  pthread_mutex_lock(&table);
+  record = find(slot, device, inode);
+  if (record && record->fd >= 0 && record->kind != HF_KIND_SMB && fstat(record->fd, &st) == 0)
+    links = (int)st.st_nlink;
+  pthread_mutex_unlock(&table);
+  return links;
 }
 
 const char *hf_record_state(int slot, dev_t device, ino_t inode)

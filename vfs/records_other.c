@@ -68,6 +68,11 @@ hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
   (void)slot, (void)device, (void)inode;
   return HF_HELD_UNKNOWN;
 }
+int hf_record_links(int slot, dev_t device, ino_t inode)
+{
+  (void)slot, (void)device, (void)inode;
+  return -1;
+}
 const char *hf_record_state(int slot, dev_t device, ino_t inode)
 {
   (void)slot, (void)device, (void)inode;

@@ -29,6 +29,15 @@ typedef struct calls {
  * its table is changed by one thread at a time. */
 static calls before[HF_SLOTS];
 
+/* A call that cannot succeed, by which install() finds out whether calls still come here. */
+static __thread unsigned reached HF_TLS;
+static int probed(int error)
+{
+  reached++;
+  errno = error;
+  return -1;
+}
+
 /* Of the file behind a descriptor only the number is known here. */
 static void report(int slot, int fd, const char *cause, const char *text)
 {
@@ -48,6 +57,7 @@ static int on_fcntl(int slot, int fd, int cmd, void *arg)
   hf_record *record;
   int rc;
 
+  if (fd < 0) return probed(EBADF);
   if (cmd != F_SETLK && cmd != F_SETLKW && cmd != F_GETLK) return before[slot].fcntl(fd, cmd, arg);
   record = hf_record_of(slot, fd, &writable);
   if (!record) return before[slot].fcntl(fd, cmd, arg);
@@ -73,15 +83,17 @@ static int on_fcntl(int slot, int fd, int cmd, void *arg)
 
 static int on_fstat(int slot, int fd, struct stat *st)
 {
-  int rc = before[slot].fstat(fd, st);
+  int rc = fd < 0 ? probed(EBADF) : before[slot].fstat(fd, st);
 
   return rc || !hf_records_is_smb((uint64_t)st->st_dev) ? rc : hf_smb_fresh_stat(fd, st);
 }
 
 static int on_close(int slot, int fd)
 {
-  bool say = false, keep = hf_record_closing(slot, fd, &say);
+  bool say = false, keep;
 
+  if (fd < 0) return probed(EBADF);
+  keep = hf_record_closing(slot, fd, &say);
   if (say)
     report(slot, fd, "neighbour",
            "other code of this process has this file open, perhaps a second SQLite library: our descriptors "
@@ -92,8 +104,10 @@ static int on_close(int slot, int fd)
 
 static int on_open(int slot, const char *path, int flags, int mode)
 {
-  int fd = hf_record_reopen(slot, path, flags);
+  int fd;
 
+  if (!*path) return probed(ENOENT);
+  fd = hf_record_reopen(slot, path, flags);
   if (fd >= 0) return fd;
   fd = before[slot].open(path, flags, mode);
   if (fd < 0 && errno == EMFILE) {
@@ -132,14 +146,40 @@ HF_EACH_SLOT(CALLS)
 #define ROW(n) {fcntl_##n, fstat_##n, close_##n, open_##n},
 static const calls ours[] = {HF_EACH_SLOT(ROW)};
 
-/* Put our function into one entry. What we find there, unless it is ours already, is the next in the chain.
+enum { FCNTL, FSTAT, CLOSE, OPEN };
+
+/* Somebody may have put a function of his own on top of ours, and it calls ours: to chain to it would be a
+ * circle. */
+static bool still_reached(int which, sqlite3_syscall_ptr now)
+{
+  unsigned was = reached;
+  struct stat st;
+  calls call = {0};
+
+  memcpy(which == FCNTL   ? (void *)&call.fcntl
+         : which == FSTAT ? (void *)&call.fstat
+         : which == CLOSE ? (void *)&call.close
+                          : (void *)&call.open,
+         &now, sizeof now);
+  switch (which) {
+  case FCNTL: (void)call.fcntl(-1, F_GETFD, 0); break;
+  case FSTAT: (void)call.fstat(-1, &st); break;
+  case CLOSE: (void)call.close(-1); break;
+  default: (void)call.open("", O_RDONLY, 0);
+  }
+  return reached != was;
+}
+
+/* Put our function into one entry, unless calls arrive there already. What we find is the next in the chain.
  */
-static bool install(sqlite3_vfs *unix_vfs, const char *name, sqlite3_syscall_ptr call, void *keep_previous)
+static bool install(sqlite3_vfs *unix_vfs, int which, const char *name, sqlite3_syscall_ptr call,
+                    void *keep_previous)
 {
   sqlite3_syscall_ptr now = unix_vfs->xGetSystemCall(unix_vfs, name);
 
   if (now == call) return true;
   if (!now) return false;
+  if (still_reached(which, now)) return true;
   memcpy(keep_previous, &now, sizeof now);
   return unix_vfs->xSetSystemCall(unix_vfs, name, call) == SQLITE_OK;
 }
@@ -174,10 +214,10 @@ bool hf_syscalls_ready(hf_vfs *owner)
   pthread_mutex_lock(&installing);
   /* fcntl last: it counts on the others. */
   done = hf_records_start(slot) &&
-         install(unix_vfs, "open", (sqlite3_syscall_ptr)ours[slot].open, &before[slot].open) &&
-         install(unix_vfs, "fstat", (sqlite3_syscall_ptr)ours[slot].fstat, &before[slot].fstat) &&
-         install(unix_vfs, "close", (sqlite3_syscall_ptr)ours[slot].close, &before[slot].close) &&
-         install(unix_vfs, "fcntl", (sqlite3_syscall_ptr)ours[slot].fcntl, &before[slot].fcntl);
+         install(unix_vfs, OPEN, "open", (sqlite3_syscall_ptr)ours[slot].open, &before[slot].open) &&
+         install(unix_vfs, FSTAT, "fstat", (sqlite3_syscall_ptr)ours[slot].fstat, &before[slot].fstat) &&
+         install(unix_vfs, CLOSE, "close", (sqlite3_syscall_ptr)ours[slot].close, &before[slot].close) &&
+         install(unix_vfs, FCNTL, "fcntl", (sqlite3_syscall_ptr)ours[slot].fcntl, &before[slot].fcntl);
   pthread_mutex_unlock(&installing);
   return done;
 }

@@ -234,7 +234,7 @@ static void links_lead_to_the_real_place(void)
   expect("links/app.db", "real", "wal-ok", "high");
   check_scene("a hard link");
   must(link("real/app.db", "real/second.db"), "link");
-  expect("real/app.db", "real", "wal-ok", "low");
+  expect("real/app.db", "real", "rollback-one-host", "low");
 }
 
 /* As an unprivileged user in a chroot without /proc: statmount is refused, the mount table is not there. */
