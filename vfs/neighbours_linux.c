@@ -11,7 +11,6 @@
 #endif
 #include "neighbours.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -20,13 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "slots.h"
 
-enum { SHARE = 20, FAST_NS = 500000 };
+enum { SHARE = 20, FAST_NS = 500000, PARKED = 256 };
 
 typedef struct early {
   int fd;
@@ -35,7 +35,6 @@ typedef struct early {
 } early;
 
 typedef struct parked {
-  struct parked *next;
   int slot, fd;
   dev_t device;
   ino_t inode;
@@ -46,13 +45,13 @@ static struct {
   early *at;
   int count;
 } early_of[HF_SLOTS];
-static parked *kept;
+static parked kept[PARKED]; /* no allocation: to be short of memory is no reason to lose one */
 static int kept_count;
 
-static int64_t now_ns(void)
+static int64_t clock_ns(clockid_t which)
 {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(which, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
@@ -68,31 +67,53 @@ static int look(int fd, struct stat *st)
   return 0;
 }
 
+/* As the kernel lays it out; libc's readdir() would allocate, and a lack of memory is no time to be in doubt.
+ */
+typedef struct directory_entry {
+  uint64_t inode;
+  int64_t next;
+  unsigned short length;
+  unsigned char type;
+  char name[];
+} directory_entry;
+
 /* Calls see() for every open regular file until it returns false. -1 when /proc cannot be read. */
 static int each_file(bool (*see)(int fd, const struct stat *st, void *arg), void *arg)
 {
-  DIR *dir = opendir("/proc/self/fd");
-  struct dirent *entry;
-  struct stat st;
+  _Alignas(directory_entry) char buffer[4096];
+  int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bool go_on = true;
+  long got = 0;
 
-  if (!dir) return -1;
-  while ((entry = readdir(dir)) != NULL) {
-    int fd = atoi(entry->d_name);
-    if (entry->d_name[0] == '.' || fd == dirfd(dir) || look(fd, &st) || !S_ISREG(st.st_mode)) continue;
-    if (!see(fd, &st, arg)) break;
+  if (dir < 0) return -1;
+  while (go_on && (got = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
+    for (long at = 0; go_on && at < got;) {
+      const directory_entry *entry = (const directory_entry *)(buffer + at);
+      int fd = atoi(entry->name);
+      struct stat st;
+      at += entry->length;
+      if (entry->name[0] == '.' || fd == dir || look(fd, &st) || !S_ISREG(st.st_mode)) continue;
+      go_on = see(fd, &st, arg);
+    }
   }
-  closedir(dir);
-  return 0;
+  close(dir);
+  return got < 0 ? -1 : 0;
 }
+
+typedef struct start {
+  int slot;
+  bool *complete;
+} start;
 
 static bool remember(int fd, const struct stat *st, void *arg)
 {
-  int slot = *(int *)arg, count = early_of[slot].count;
+  const start *for_it = arg;
+  int slot = for_it->slot, count = early_of[slot].count;
   early *grown;
 
   if (count % 64 == 0) {
     grown = realloc(early_of[slot].at, (size_t)(count + 64) * sizeof *grown);
-    if (!grown) return false;
+    if (!grown) return *for_it->complete = false;
     early_of[slot].at = grown;
   }
   early_of[slot].at[early_of[slot].count++] = (early){fd, st->st_dev, st->st_ino};
@@ -101,7 +122,14 @@ static bool remember(int fd, const struct stat *st, void *arg)
 
 bool hf_neighbours_start(int slot)
 {
-  return each_file(remember, &slot) == 0;
+  bool complete = true;
+  start arg = {slot, &complete};
+
+  early_of[slot].count = 0;
+  if (each_file(remember, &arg) == 0 && complete) return true;
+  early_of[slot].count =
+      0; /* half a list would take a locked inode for a free one: tried again at the next open */
+  return false;
 }
 
 bool hf_neighbour_early(int slot, dev_t device, ino_t inode)
@@ -124,7 +152,7 @@ static int64_t looked_until, looked_for;
 
 static bool may_look(void)
 {
-  return looked_for < FAST_NS || now_ns() - looked_until >= looked_for * SHARE;
+  return looked_for < FAST_NS || clock_ns(CLOCK_MONOTONIC) - looked_until >= looked_for * SHARE;
 }
 
 static bool seen;
@@ -161,11 +189,11 @@ static bool compare(int fd, const struct stat *st, void *arg)
 
 static bool search_all(search *for_it)
 {
-  int64_t from = now_ns();
+  int64_t from = clock_ns(CLOCK_THREAD_CPUTIME_ID); /* a busy machine does not make it dearer */
 
   if (!may_look() || each_file(compare, for_it)) return false;
-  looked_until = now_ns();
-  looked_for = looked_until - from;
+  looked_for = clock_ns(CLOCK_THREAD_CPUTIME_ID) - from;
+  looked_until = clock_ns(CLOCK_MONOTONIC);
   return true;
 }
 
@@ -209,44 +237,33 @@ int hf_neighbour_maps(const char *path)
 
 void hf_parked_add(int slot, int fd, dev_t device, ino_t inode)
 {
-  parked *made = malloc(sizeof *made);
-
-  if (!made) return; /* the descriptor stays open and is lost: better than somebody's locks */
-  *made = (parked){kept, slot, fd, device, inode, true};
-  kept = made;
-  kept_count++;
+  if (kept_count == PARKED) return; /* it stays open and is forgotten: better than somebody's locks */
+  kept[kept_count++] = (parked){slot, fd, device, inode, true};
 }
 
-static int take(parked **link)
+static int take(int i)
 {
-  parked *gone = *link;
-  int fd = gone->fd;
-
-  *link = gone->next;
-  free(gone);
-  kept_count--;
+  int fd = kept[i].fd;
+  kept[i] = kept[--kept_count];
   return fd;
 }
 
 int hf_parked_take(int slot, dev_t device, ino_t inode, int access_mode)
 {
-  for (parked **link = &kept; *link; link = &(*link)->next) {
+  for (int i = 0; i < kept_count; i++) {
     struct stat st;
-    if ((*link)->slot != slot || (*link)->device != device || (*link)->inode != inode) continue;
-    if ((fcntl((*link)->fd, F_GETFL) & O_ACCMODE) != access_mode) continue;
-    if (look((*link)->fd, &st) || st.st_dev != device || st.st_ino != inode) { /* closed by a stranger */
-      (void)take(link);
-      return -1;
-    }
-    return take(link);
+    if (kept[i].slot != slot || kept[i].device != device || kept[i].inode != inode) continue;
+    if ((fcntl(kept[i].fd, F_GETFL) & O_ACCMODE) != access_mode) continue;
+    if (look(kept[i].fd, &st) == 0 && st.st_dev == device && st.st_ino == inode) return take(i);
+    (void)take(i--); /* closed by a stranger */
   }
   return -1;
 }
 
 bool hf_parked_has(int fd)
 {
-  for (const parked *one = kept; one; one = one->next)
-    if (one->fd == fd) return true;
+  for (int i = 0; i < kept_count; i++)
+    if (kept[i].fd == fd) return true;
   return false;
 }
 
@@ -257,22 +274,17 @@ int hf_parked_count(void)
 
 void hf_parked_unmark(void)
 {
-  for (parked *one = kept; one; one = one->next) one->marked = false;
+  for (int i = 0; i < kept_count; i++) kept[i].marked = false;
 }
 
 void hf_parked_mark(dev_t device, ino_t inode)
 {
-  for (parked *one = kept; one; one = one->next)
-    one->marked = one->marked || (one->device == device && one->inode == inode);
+  for (int i = 0; i < kept_count; i++)
+    if (kept[i].device == device && kept[i].inode == inode) kept[i].marked = true;
 }
 
 void hf_parked_close_unmarked(void)
 {
-  parked **link = &kept;
-
-  while (*link)
-    if ((*link)->marked)
-      link = &(*link)->next;
-    else
-      close(take(link));
+  for (int i = 0; i < kept_count; i++)
+    if (!kept[i].marked) close(take(i--));
 }
