@@ -26,15 +26,12 @@ static bool on_server(hf_vfs *owner, const char *name, bool *smb)
   return fresh;
 }
 
-int hf_xAccess(sqlite3_vfs *vfs, const char *name, int flags, int *out)
+static __attribute__((noinline)) int ask(hf_vfs *owner, const char *name, int flags, int *out)
 {
-  hf_vfs *owner = hf_vfs_of(vfs);
   bool smb = false, exists = false;
   int error;
 
-  if (flags != SQLITE_ACCESS_EXISTS || atomic_load(&owner->fresh_files) == 0 || !on_server(owner, name, &smb))
-    return owner->base->xAccess(owner->base, name, flags, out);
-
+  if (!on_server(owner, name, &smb)) return owner->base->xAccess(owner->base, name, flags, out);
   error = hf_fresh_exists(name, smb, &exists);
   if (error) {
     /* "No journal" would be a guess here, and the wrong one costs half a transaction. */
@@ -44,4 +41,13 @@ int hf_xAccess(sqlite3_vfs *vfs, const char *name, int flags, int *out)
   }
   *out = exists;
   return SQLITE_OK;
+}
+
+int hf_xAccess(sqlite3_vfs *vfs, const char *name, int flags, int *out)
+{
+  hf_vfs *owner = hf_vfs_of(vfs);
+
+  if (flags == SQLITE_ACCESS_EXISTS && atomic_load_explicit(&owner->fresh_files, memory_order_relaxed) > 0)
+    return ask(owner, name, flags, out);
+  return owner->base->xAccess(owner->base, name, flags, out);
 }

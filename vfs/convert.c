@@ -266,8 +266,8 @@ int hf_convert_by_hand(hf_vfs *owner, const char *path, int wait_ms, bool *conve
   int error = hf_mount_verdict(path, HOLDFAST_ASSUME_NOTHING, &facts, &verdict);
 
   if (!error && !facts.file_exists) error = ENOENT;
-  if (!error && verdict.smb && hf_syscalls_ready(owner)) /* without it the answer is BUSY */
-    (void)hf_records_device(facts.device, HF_KIND_SMB);
+  if (!error && verdict.smb && hf_records_device(facts.device, HF_KIND_SMB))
+    (void)hf_syscalls_ready(owner); /* without it the answer is BUSY */
   if (!error && (verdict.nfs || verdict.smb)) error = refresh_sidecars(path, verdict.smb, &ignored, &ignored);
   if (error) {
     snprintf(message, size, "%s", strerror(error));

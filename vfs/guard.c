@@ -89,6 +89,7 @@ bool hf_guard_adopt(hf_node *node)
         "this connection was opened before a fork, and the parent was using it: open it again in the child");
     return false;
   }
+  hf_records_check_fork();
   node->generation = now;
   hf_report(owner, "adopted", "adopted", node->path, 0,
             "opened before a fork and idle then: this child uses it now");
@@ -105,7 +106,10 @@ static int look(const char *path, const char *suffix, hf_identity *out, struct s
 
   if (!st) st = &own;
   if (*suffix) {
-    if (snprintf(name, sizeof name, "%s%s", path, suffix) >= (int)sizeof name) return ENAMETOOLONG;
+    size_t length = strlen(path), tail = strlen(suffix) + 1;
+    if (length + tail > sizeof name) return ENAMETOOLONG;
+    memcpy(name, path, length);
+    memcpy(name + length, suffix, tail);
     path = name;
   }
   if (stat(path, st)) return errno == ENOTDIR ? ENOENT : errno;
@@ -216,7 +220,7 @@ int hf_guard_identity(hf_node *node, bool wal)
   rc = compare_all(node);
   clock_gettime(CLOCK_REALTIME, &clock);
   if (rc == SQLITE_OK) node->good_ns = time_of(clock);
-  now.known = now.known && rc == SQLITE_OK && node->verdict.mount_class == HOLDFAST_CLASS_LOCAL &&
+  now.known = now.known && rc == SQLITE_OK && node->verdict.scope == HOLDFAST_SCOPE_ONE_KERNEL &&
               now.ctime_ns < time_of(clock) - TICK_NS;
   node->directory = now;
   return rc;

@@ -42,7 +42,8 @@ int hf_immune_lock(hf_record *record, int cmd, struct flock *lock, bool fd_writa
     return -1;
   }
   rc = hf_record_set(record->fd, lock->l_type, lock->l_start, lock->l_len, cmd == F_SETLKW);
-  if (rc == 0) track(record, lock->l_type, hf_units_of(lock->l_start, lock->l_len));
+  /* A descriptor for reading only will be replaced by a writer's, which takes copies of its locks. */
+  if (rc == 0 && !record->writable) track(record, lock->l_type, hf_units_of(lock->l_start, lock->l_len));
   return rc;
 }
 

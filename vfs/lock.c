@@ -38,10 +38,9 @@ static int identity(hf_node *node, int level)
   return hf_guard_identity(node, false);
 }
 
-int hf_xLock(sqlite3_file *file, int level)
+static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
 {
-  hf_node *node = hf_node_of(file);
-  int rc = hf_guard_process(node) ? latched(node, level) : SQLITE_MISUSE;
+  int rc = latched(node, level);
 
   if (rc == SQLITE_OK) rc = node->base->pMethods->xLock(node->base, level);
   if (rc) return rc;
@@ -53,11 +52,25 @@ int hf_xLock(sqlite3_file *file, int level)
     return rc;
   }
   if (level == SQLITE_LOCK_RESERVED) {
-    node->reserved = true;
+    atomic_store_explicit(&node->reserved, true, memory_order_relaxed);
     node->verify_next = node->verify;
   } else if (level == SQLITE_LOCK_EXCLUSIVE && !node->reserved) {
     node->verify_next = node->verify; /* the rollback of a hot journal */
   }
+  node->level = level;
+  last_locked = node;
+  return SQLITE_OK;
+}
+
+int hf_xLock(sqlite3_file *file, int level)
+{
+  hf_node *node = hf_node_of(file);
+  int rc;
+
+  if (!hf_guard_process(node)) return SQLITE_MISUSE;
+  if (level >= SQLITE_LOCK_RESERVED) return lock_to_write(node, level);
+  rc = node->base->pMethods->xLock(node->base, level);
+  if (rc) return rc;
   node->level = level;
   last_locked = node;
   return SQLITE_OK;
@@ -68,7 +81,8 @@ int hf_xUnlock(sqlite3_file *file, int level)
 {
   hf_node *node = hf_node_of(file);
 
-  node->reserved = false; /* SQLite unlocks to SHARED or NONE only */
+  atomic_store_explicit(&node->reserved, false,
+                        memory_order_relaxed); /* SQLite unlocks to SHARED or NONE only */
   node->level = level;
   return node->base->pMethods->xUnlock(node->base, level);
 }

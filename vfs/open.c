@@ -42,7 +42,10 @@ static void link_node(hf_node *node)
   if (node->next) node->next->prev = node;
   owner->nodes = node;
   pthread_mutex_unlock(&owner->mutex);
-  if (node->fresh) atomic_fetch_add(&owner->fresh_files, 1);
+  if (!node->fresh) return;
+  atomic_fetch_add(&owner->fresh_files, 1);
+  owner->vfs.xAccess =
+      hf_xAccess; /* from the first file on a server on; until then it is the base's own (register.c) */
 }
 
 static void unlink_node(hf_node *node)
@@ -143,7 +146,8 @@ static int apply_enforced(hf_node *node, bool read_only)
   if (verdict->nfs)
     (void)hf_records_device(node->facts.device, HF_KIND_PASS); /* no room: asked again per file */
   if (verdict->smb) {
-    node->smb_locks = node->overridden && hf_records_device(node->facts.device, HF_KIND_SMB);
+    node->smb_locks = node->overridden && hf_records_device(node->facts.device, HF_KIND_SMB) &&
+                      hf_syscalls_ready(node->owner); /* now with fstat */
     if (!node->smb_locks && !read_only)
       hf_report(node->owner, "warned", "smb-locks", node->path, 0,
                 "locks on SMB cannot be converted for this VFS or system: writes will answer \"database is "

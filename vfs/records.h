@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -39,6 +40,8 @@ typedef enum hf_lock_kind {
 
 typedef struct hf_record {
   struct hf_record *next;
+  atomic_bool
+      fast; /* OWN, with a descriptor for reading and writing: a lock call needs nothing but its number */
   dev_t device;
   ino_t inode;
   int slot;    /* the library (slots.h) */
@@ -56,9 +59,34 @@ typedef struct hf_record {
   bool own_pending, lost;         /* smb_<os>.c */
 } hf_record;
 
+/* For each library: descriptor number -> record, its lowest bits: see the enum. Read without a mutex. */
+enum { HF_FDS = 1 << 20, HF_FD_WRITABLE = 1, HF_FD_OPENED = 2 /* SQLite's, and has not locked yet */ };
+extern _Atomic(_Atomic(uintptr_t) *) hf_fds_of[];
+
+/* The record of a descriptor if it has one that takes the short way, else NULL. */
+static inline hf_record *hf_record_fast(int slot, int fd, bool write)
+{
+  _Atomic(uintptr_t) *fds = atomic_load_explicit(&hf_fds_of[slot], memory_order_relaxed);
+  uintptr_t value;
+  hf_record *record;
+
+  if ((unsigned)fd >= HF_FDS) return NULL;
+  value = atomic_load_explicit(&fds[fd], memory_order_acquire);
+  record = (hf_record *)(value & ~(uintptr_t)(HF_FD_WRITABLE | HF_FD_OPENED));
+  if (!record || (write && !(value & HF_FD_WRITABLE))) return NULL;
+  return atomic_load_explicit(&record->fast, memory_order_relaxed) ? record : NULL;
+}
+
+/* SMB and NFS devices that verdicts have named: while there are none, nobody is asked. */
+extern atomic_int hf_device_count;
+
+/* In a child of raw clone() or _Fork(), which run no handlers: let go of what is the parent's. Cheap, and
+ * again harmless. */
+void hf_records_check_fork(void);
 /* Prepare a library: remembers which inodes are open already. 0 = without it every file is left as it is. */
 bool hf_records_start(int slot);
-/* The record of a descriptor that is about to lock; made, or NULL when its locks are left as they are. */
+/* The record of a descriptor that is about to lock; made, or NULL when its locks are left as they are (errno
+ * 0) or when there is no memory (ENOMEM). */
 hf_record *hf_record_of(int slot, int fd, bool *fd_writable);
 /* Before SQLite closes fd: true = it is kept open for the next open (another library's POSIX locks hang on
  * it). */

@@ -27,19 +27,19 @@
 #include "neighbours.h"
 #include "slots.h"
 
-enum { FDS = 1 << 20, DEVICES = 64, WRITABLE = 1, OPENED = 2 };
+enum { DEVICES = 64, POOL = 64, WRITABLE = HF_FD_WRITABLE, OPENED = HF_FD_OPENED };
 
-/* For each library: descriptor number -> record, with WRITABLE in the lowest bit; OPENED alone: SQLite's, and
- * has not locked yet. Read without a mutex. */
-static _Atomic(_Atomic(uintptr_t) *) users_of[HF_SLOTS];
+_Atomic(_Atomic(uintptr_t) *) hf_fds_of[HF_SLOTS];
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static hf_record *records;
+static hf_record pool[POOL]; /* so that an ordinary process never allocates one, and never lacks one */
+static bool pooled[POOL];
 static struct {
   _Atomic uint64_t device;
   _Atomic hf_lock_kind kind;
 } devices[DEVICES]; /* only grows; an entry's kind may change, because numbers are used again after an unmount
                      */
-static atomic_int device_count;
+atomic_int hf_device_count;
 
 /* ---------------------------------------------------------------- units */
 
@@ -73,7 +73,7 @@ void hf_unit_range(int index, off_t *start, off_t *length)
 
 static int device_index(uint64_t device)
 {
-  int count = atomic_load_explicit(&device_count, memory_order_acquire);
+  int count = atomic_load_explicit(&hf_device_count, memory_order_acquire);
   for (int i = 0; i < count; i++)
     if (atomic_load_explicit(&devices[i].device, memory_order_relaxed) == device) return i;
   return -1;
@@ -91,11 +91,11 @@ bool hf_records_device(uint64_t device, hf_lock_kind kind)
 
   pthread_mutex_lock(&table);
   i = device_index(device);
-  if (i < 0 && device_count < DEVICES) {
-    i = device_count;
+  if (i < 0 && hf_device_count < DEVICES) {
+    i = hf_device_count;
     atomic_store(&devices[i].device, device);
     atomic_store(&devices[i].kind, kind);
-    atomic_fetch_add(&device_count, 1);
+    atomic_fetch_add(&hf_device_count, 1);
   } else if (i >= 0) {
     atomic_store(&devices[i].kind, kind);
   }
@@ -197,7 +197,13 @@ static void let_go(hf_record *record)
   record->fd = record->old_fd = -1;
   record->read_held = record->write_held = 0;
   record->own_pending = record->lost = false;
+  atomic_store(&record->fast, false);
   record->generation = hf_generation();
+}
+
+static void set_fast(hf_record *record)
+{
+  atomic_store(&record->fast, record->kind == HF_KIND_OWN && record->fd >= 0 && record->writable);
 }
 
 bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
@@ -220,6 +226,7 @@ bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
   }
   record->fd = got;
   record->writable = fd_writable;
+  set_fast(record);
   return true;
 }
 
@@ -248,9 +255,31 @@ static bool verifiable(int fd, dev_t device)
   return magic && magic != 0x6969u && magic != 0xFF534D42u && magic != 0xFE534D42u;
 }
 
+static hf_record *allocate(void)
+{
+  hf_record *made = NULL;
+
+  pthread_mutex_lock(&table);
+  for (int i = 0; i < POOL && !made; i++) {
+    if (pooled[i]) continue;
+    pooled[i] = true;
+    made = memset(&pool[i], 0, sizeof pool[i]);
+  }
+  pthread_mutex_unlock(&table);
+  return made ? made : calloc(1, sizeof *made);
+}
+
+static void release(hf_record *gone)
+{
+  if (gone >= pool && gone < pool + POOL)
+    pooled[gone - pool] = false;
+  else
+    free(gone);
+}
+
 static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
 {
-  hf_record *made = calloc(1, sizeof *made);
+  hf_record *made = allocate();
 
   if (!made) return NULL;
   made->device = st->st_dev;
@@ -265,6 +294,7 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
     made->early = true;
     made->kind = HF_KIND_PASS;
   }
+  set_fast(made);
   if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd, st->st_dev))
     (void)hf_record_ready(made, fd, writable);
   return made;
@@ -285,6 +315,7 @@ void hf_record_take_over(hf_record *record, int fd, bool writable, const struct 
   record->early = false;
   record->read_held = record->write_held = 0;
   record->kind = HF_KIND_OWN;
+  set_fast(record);
 }
 
 static void unlink_record(hf_record *gone)
@@ -299,7 +330,7 @@ static void unlink_record(hf_record *gone)
     (void)hf_record_set(gone->fd, F_UNLCK, 0, 0, false);
   if (gone->fd >= 0) close(gone->fd);
   if (gone->old_fd >= 0) close(gone->old_fd);
-  free(gone);
+  release(gone);
 }
 
 /* ---------------------------------------------------------------- descriptors of SQLite */
@@ -311,8 +342,8 @@ static hf_record *untag(uintptr_t entry)
 
 static _Atomic(uintptr_t) *entry_of(int slot, int fd)
 {
-  _Atomic(uintptr_t) *users = atomic_load_explicit(&users_of[slot], memory_order_acquire);
-  return users && fd >= 0 && fd < FDS ? &users[fd] : NULL;
+  _Atomic(uintptr_t) *users = atomic_load_explicit(&hf_fds_of[slot], memory_order_acquire);
+  return users && fd >= 0 && fd < HF_FDS ? &users[fd] : NULL;
 }
 
 /* Call with `table` held. keep = other code of this process has the inode open: no descriptor of it may be
@@ -331,6 +362,7 @@ static hf_record *attach(int slot, int fd, bool *fd_writable)
   hf_record *record = NULL, *fresh;
   struct stat st;
 
+  errno = 0;
   if (!entry || fstat(fd, &st)) return NULL;
   *fd_writable = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
   pthread_mutex_lock(&table);
@@ -339,6 +371,7 @@ static hf_record *attach(int slot, int fd, bool *fd_writable)
   /* Made without the mutex, since a server may have to answer. SQLite's mutex of this inode keeps others
    * away. */
   fresh = record ? NULL : make(slot, fd, &st, *fd_writable);
+  if (!record && !fresh) errno = ENOMEM;
   pthread_mutex_lock(&table);
   if (fresh) {
     fresh->next = records;
@@ -480,37 +513,54 @@ static void after_fork(void)
   pthread_mutex_unlock(&table);
 }
 
-/* Only what is safe in a signal handler: close() and plain stores. The mutex is this thread's, taken before
- * the fork. */
-static void in_child(void)
+static unsigned records_generation; /* of the process whose records these are */
+
+static void let_go_of_all(void)
 {
   for (hf_record *one = records; one; one = one->next) {
     if (one->kind == HF_KIND_PASS && !one->early) continue;
     let_go(one);
     one->inherited = true;
   }
+  records_generation = hf_generation();
+}
+
+/* Only what is safe in a signal handler: close() and plain stores. The mutex is this thread's, taken before
+ * the fork. */
+static void in_child(void)
+{
+  let_go_of_all();
+  pthread_mutex_unlock(&table);
+}
+
+void hf_records_check_fork(void)
+{
+  if (records_generation == hf_generation()) return;
+  pthread_mutex_lock(&table);
+  if (records_generation != hf_generation()) let_go_of_all();
   pthread_mutex_unlock(&table);
 }
 
 static void start_once(void)
 {
   hf_fork_start(); /* first, so that the generation is right when in_child() runs */
+  records_generation = hf_generation();
   (void)pthread_atfork(before_fork, after_fork, in_child);
 }
 
 bool hf_records_start(int slot)
 {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  size_t size = (size_t)FDS * sizeof(uintptr_t);
+  size_t size = (size_t)HF_FDS * sizeof(uintptr_t);
   void *users;
 
   pthread_once(&once, start_once);
-  if (atomic_load(&users_of[slot])) return true;
+  if (atomic_load(&hf_fds_of[slot])) return true;
   if (!hf_neighbours_start(slot)) return false;
   /* Eight megabytes of addresses, of which the pages of the descriptors in use get memory. */
   users = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (users == MAP_FAILED) return false;
-  atomic_store_explicit(&users_of[slot], (_Atomic(uintptr_t) *)users, memory_order_release);
+  atomic_store_explicit(&hf_fds_of[slot], (_Atomic(uintptr_t) *)users, memory_order_release);
   return true;
 }
 

@@ -24,9 +24,8 @@ const char *holdfast_version(void)
   return HOLDFAST_VERSION;
 }
 
-hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
+hf_vfs *hf_vfs_of_stranger(sqlite3_vfs *vfs)
 {
-  if (vfs->xOpen == hf_xOpen) return vfs->pAppData;
   /* Somebody's copy: quota and multiplex keep our pAppData, PROJ has its own. It may be a pointer to
    * anything, so it is compared and never followed. For a stranger the newest library is right in all but odd
    * cases, and what he lent from us (xAccess, xFullPathname, ...) depends on no state. */
@@ -72,7 +71,8 @@ static hf_vfs *make(const hf_api *api, sqlite3_vfs *base)
   made->vfs.pAppData = made;
   made->vfs.xOpen = hf_xOpen;
   hf_pass_vfs_methods(&made->vfs, base);
-  made->vfs.xAccess = hf_xAccess;
+  /* The unix VFS looks at no argument of its own there: lent until a file on a server needs more (open.c). */
+  made->vfs.xAccess = strncmp(base->zName, "unix", 4) == 0 ? base->xAccess : hf_xAccess;
   return made;
 }
 

@@ -6,7 +6,7 @@
  */
 #include "guard.h"
 
-enum { WRITE_LOCK = 0, CKPT_LOCK = 1 };
+enum { WRITE_LOCK = 0, CKPT_LOCK = 1, READ0_LOCK = 3 };
 
 int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volatile **out)
 {
@@ -25,16 +25,19 @@ int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volati
   return SQLITE_OK;
 }
 
+static void report_alarm(hf_node *node)
+{
+  node->walguard.alarm = false;
+  hf_report(node->owner, "damaged", "wal-reset", node->path, SQLITE_CORRUPT, HF_WALGUARD_ALARM,
+            node->walguard.backfill, node->walguard.frames);
+}
+
 /* The base's xShmLock with the WAL-reset guard around it. */
 static int base_lock(hf_node *node, int offset, int n, int flags)
 {
   int rc = hf_walguard_lock(&node->walguard, node->base, offset, n, flags);
 
-  if (node->walguard.alarm) {
-    node->walguard.alarm = false;
-    hf_report(node->owner, "damaged", "wal-reset", node->path, SQLITE_CORRUPT, HF_WALGUARD_ALARM,
-              node->walguard.backfill, node->walguard.frames);
-  }
+  if (node->walguard.alarm) report_alarm(node);
   return rc;
 }
 
@@ -49,9 +52,29 @@ static bool begins_to_write(int offset, int n, int flags)
          n == 1 && (offset == WRITE_LOCK || offset == CKPT_LOCK);
 }
 
-int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
+/* What readers do, twice for each transaction. */
+static int shared(hf_node *node, int offset, int flags)
 {
-  hf_node *node = hf_node_of(file);
+  sqlite3_file *base = node->base;
+  int rc;
+
+  if (flags & SQLITE_SHM_UNLOCK) {
+    node->shm_held &= (uint16_t) ~(1u << offset);
+    return base->pMethods->xShmLock(base, offset, 1, flags);
+  }
+  if (!hf_guard_process(node)) return SQLITE_MISUSE;
+  rc = base->pMethods->xShmLock(base, offset, 1, flags);
+  if (rc) return rc;
+  node->shm_held |= (uint16_t)(1u << offset);
+  if (node->walguard.watch && offset > READ0_LOCK) {
+    hf_walguard_granted(&node->walguard);
+    if (node->walguard.alarm) report_alarm(node);
+  }
+  return SQLITE_OK;
+}
+
+static int exclusive(hf_node *node, int offset, int n, int flags)
+{
   bool writes = begins_to_write(offset, n, flags);
   int rc = SQLITE_OK;
 
@@ -76,6 +99,14 @@ int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
   }
   node->shm_held |= (uint16_t)mask_of(offset, n);
   return SQLITE_OK;
+}
+
+int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
+{
+  hf_node *node = hf_node_of(file);
+
+  return flags & SQLITE_SHM_SHARED && n == 1 ? shared(node, offset, flags)
+                                             : exclusive(node, offset, n, flags);
 }
 
 void hf_xShmBarrier(sqlite3_file *file)

@@ -117,7 +117,7 @@ struct hf_node {
   bool verify, verify_next; /* look before the first write whether the lock is still there (guard.c) */
   bool wal_allowed;         /* the base's shared memory and mmap are handed through */
   bool wal_exclusive;       /* WAL under locking_mode=EXCLUSIVE was asked for and can work here */
-  bool reserved;            /* RESERVED was granted and not given back; kept only where WAL is not allowed */
+  atomic_bool reserved;     /* RESERVED was granted and not given back; kept only where WAL is not allowed */
   bool wal_found;           /* with wal_exclusive: it was in WAL mode when it was opened */
   bool fresh;               /* the existence of -journal and -wal is asked of the server */
   bool smb_locks;           /* the override of fcntl converts this file's locks */
@@ -145,7 +145,7 @@ static inline sqlite3_file *hf_base_of(sqlite3_file *file)
 
 /* register.c: make (or find again) the hf_vfs of a SQLite library. `config` may be NULL. */
 int hf_register(const hf_api *api, const holdfast_config *config, hf_vfs **out, char *message, size_t size);
-hf_vfs *hf_vfs_of(
+hf_vfs *hf_vfs_of_stranger(
     sqlite3_vfs *vfs); /* also right for copies of our struct, and for strangers that lent our pointers */
 hf_vfs *hf_vfs_in(const hf_api *api); /* the one registered in that library, NULL = none */
 hf_vfs *hf_vfs_linked(void);          /* linked.c: of the library this code is linked with, registering it */
@@ -195,6 +195,11 @@ int hf_exclusive_ready(hf_vfs *owner, sqlite3 *db);
 
 /* fresh_<os>.c: does the file exist and is it not empty, as its server says now? 0 or an errno value. */
 int hf_fresh_exists(const char *path, bool smb, bool *exists);
+
+static inline hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
+{
+  return vfs->xOpen == hf_xOpen ? vfs->pAppData : hf_vfs_of_stranger(vfs);
+}
 
 /* syscalls.c: all record locks of this library pass our override from now on; false where that cannot be had
  */

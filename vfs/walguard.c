@@ -182,6 +182,11 @@ static int unlock_exclusive(hf_walguard *g, sqlite3_file *base, int offset, int 
   return rc ? rc : gate_rc;
 }
 
+void hf_walguard_granted(hf_walguard *g)
+{
+  look_for_damage(g);
+}
+
 int hf_walguard_lock(hf_walguard *g, sqlite3_file *base, int offset, int n, int flags)
 {
   int rc;

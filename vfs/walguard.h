@@ -56,6 +56,10 @@ void hf_walguard_open(hf_walguard *g, int version, const char *sourceid, int set
 /* After an xShmMap that answered SQLITE_OK (page may be NULL), and with (0, NULL) before every xShmUnmap. */
 void hf_walguard_mapped(hf_walguard *g, int region, volatile void *page);
 
+/* After the base has granted a read mark (READ1..READ4) shared, if g->watch: the alarm's look. Sets g->alarm.
+ */
+void hf_walguard_granted(hf_walguard *g);
+
 /* Performs the base's xShmLock; its result, or SQLITE_BUSY by one of the rules. Look at g->alarm then. */
 int hf_walguard_lock(hf_walguard *g, sqlite3_file *base, int offset, int n, int flags);
 
