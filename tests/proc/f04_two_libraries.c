@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "crowd.h"
@@ -155,6 +156,96 @@ static int closes(const struct libraries *l, const char *mode, int rounds, int *
 }
 
 /*
+ * The moment between "is anybody else here?" and close(): the first library comes in it and takes the lock.
+ * Where both libraries have met on this file before, that close must not happen at all.
+ */
+static sqlite3 *late;
+static const char *late_at; /* suffix of the file at whose close it comes; NULL = not now */
+
+static void come_late_now(void)
+{
+  char out[200];
+
+  late_at = NULL;
+  if (sqlite3_open_v2(SCENE_DB, &late, SQLITE_OPEN_READWRITE, NULL)) return;
+  (void)sql_text(late, "BEGIN IMMEDIATE; INSERT INTO t(who) VALUES(1)", out, sizeof out);
+}
+
+static void come_late(int fd)
+{
+  char link[40], path[300];
+  ssize_t n;
+
+  if (!late_at) return;
+  (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  n = readlink(link, path, sizeof path - 1);
+  if (n < (ssize_t)strlen(late_at)) return;
+  path[n] = 0;
+  if (strcmp(path + n - strlen(late_at), late_at) == 0) come_late_now();
+}
+
+static int watch_closes(sqlite3 **db, char *out, size_t size)
+{
+  (void)db, (void)out, (void)size;
+  second_watch_closes(come_late);
+  return SQLITE_OK;
+}
+
+static int second_closes_late(sqlite3 **db, char *out, size_t size)
+{
+  (void)db, (void)out, (void)size;
+  late_at = SCENE_DB; /* the last file that is closed: all its locks have been given back by then */
+  (void)second_close(second);
+  if (late_at) come_late_now(); /* it was not closed: come now */
+  return late && !sqlite3_get_autocommit(late) ? SQLITE_OK : SQLITE_ERROR;
+}
+
+static int late_commits(sqlite3 **db, char *out, size_t size)
+{
+  int rc = sql_text(late, "COMMIT", out, size);
+
+  (void)db;
+  return rc ? rc : sqlite3_close(late);
+}
+
+static void between(const struct libraries *l, const char *mode)
+{
+  bool guarded = l->second; /* it is the second library that closes */
+  bool wal = strcmp(mode, "wal") == 0;
+  peer *p, *outside;
+  int in = 0, rounds = scene_rounds(5, 50);
+
+  check_scene("between the look and the close, %s, %s", mode, l->name);
+  for (int i = 0; i < rounds; i++) {
+    scene_make(mode, "INSERT INTO t(who) VALUES(0)");
+    p = peer_start(l->first, NULL);
+    outside = scene_peer(SHIM_NO); /* so that nobody is the last one */
+    CHECK_INT("open", peer_open(p, 0, SCENE_DB, 0), SQLITE_OK);
+    scene_must(p, "SELECT count(*) FROM t");
+    (void)peer_call(p, watch_closes);
+    if (peer_call(p, l->second ? load_shimmed : load_plain)) check_broken("second library");
+    CHECK_INT("the second library opens", peer_call(p, second_opens), SQLITE_OK);
+    CHECK_INT("and closes: they have met", peer_call(p, second_closes), SQLITE_OK);
+    CHECK_INT("the first one leaves", peer_close(p, 0), SQLITE_OK);
+    CHECK_INT("the second library opens again", peer_call(p, second_opens), SQLITE_OK);
+    CHECK_INT("the first one comes at its close", peer_call(p, second_closes_late), SQLITE_OK);
+    /* Its lock on the database: that of a writer in DELETE mode, and what keeps the -wal there in WAL mode.
+     */
+    if (!wal) in += scene_gets_in(outside);
+    CHECK_INT("end of the outsider", peer_end(outside), 0);
+    if (wal) in += !db_beside(SCENE_DB, "-wal");
+    if (guarded) CHECK_INT("its commit", peer_call(p, late_commits), SQLITE_OK);
+    if (guarded)
+      CHECK_INT("end of the process", peer_end(p), 0);
+    else
+      peer_kill(p);
+    if (guarded) CHECK_STR("rows", scene_look("SELECT count(*) FROM t; PRAGMA integrity_check"), "2\nok");
+  }
+  CHECK_INT("breaches", in, guarded ? 0 : rounds);
+  printf("between  %-6s %-22s %d of %d\n", mode, l->name, in, rounds);
+}
+
+/*
  * All at once: a thread with the first library, one with the second, each opening and closing now and then,
  * and a writer outside.
  */
@@ -267,6 +358,7 @@ int main(void)
       if (guarded) CHECK_INT("-wal unlinked under the first library", unlinked, 0);
       printf("closes   %-6s %-22s %d of %d outsiders got in, %d -wal unlinked\n", scene_modes[m], l->name, in,
              scene_rounds(5, 50), unlinked);
+      if (!(l->first && !l->second)) between(l, scene_modes[m]); /* the first one's close is the same */
       stress(l, scene_modes[m]);
     }
   return check_done();

@@ -21,6 +21,7 @@ static struct {
   const char *(*errmsg)(sqlite3 *);
   void (*free)(void *);
   int (*db_config)(sqlite3 *, int, ...);
+  sqlite3_vfs *(*vfs_find)(const char *);
   int (*load_extension)(sqlite3 *, const char *, const char *, char **);
 } lib;
 
@@ -67,6 +68,30 @@ static void load_shim(void)
   if (rc) check_broken("the shim in a second library");
 }
 
+static void (*watch)(int fd);
+static int (*next_close)(int fd);
+
+static int watched_close(int fd)
+{
+  watch(fd);
+  return next_close(fd);
+}
+
+static void put_below(void)
+{
+  sqlite3_vfs *unix_vfs = lib.vfs_find("unix");
+  sqlite3_syscall_ptr old = unix_vfs ? unix_vfs->xGetSystemCall(unix_vfs, "close") : NULL;
+
+  if (!old) check_broken("the system calls of a second library");
+  memcpy(&next_close, &old, sizeof next_close);
+  if (unix_vfs->xSetSystemCall(unix_vfs, "close", (sqlite3_syscall_ptr)watched_close)) check_broken("close");
+}
+
+void second_watch_closes(void (*run)(int fd))
+{
+  watch = run;
+}
+
 void second_load(int shim)
 {
   const char *(*version)(void) = NULL;
@@ -82,8 +107,10 @@ void second_load(int shim)
   find(library, "sqlite3_errmsg", &lib.errmsg);
   find(library, "sqlite3_free", &lib.free);
   find(library, "sqlite3_db_config", &lib.db_config);
+  find(library, "sqlite3_vfs_find", &lib.vfs_find);
   find(library, "sqlite3_load_extension", &lib.load_extension);
   find(library, "sqlite3_close", &lib.close);
+  if (watch) put_below();
   if (shim) load_shim();
 }
 

@@ -12,6 +12,10 @@
  * load_extension. Ends the program as skipped when SQLite is not a shared library here. */
 void second_load(int shim);
 
+/* Before it is loaded: a close() of ours goes below whatever shim comes. `run` is called with the descriptor
+ * before each close() of the second library. */
+void second_watch_closes(void (*run)(int fd));
+
 /* The second library's functions. Its connections must never reach the first one's. */
 int second_open(const char *path, sqlite3 **db);
 int second_sql(sqlite3 *db, const char *sql, char *out,
