@@ -55,8 +55,9 @@ typedef struct hf_record {
   bool writable, inherited;       /* inherited: made before a fork, by the parent */
   unsigned generation;            /* of the process whose locks these are */
   uint16_t read_held, write_held; /* units */
-  bool said;                      /* the oddity of this inode was reported */
-  bool own_pending, lost;         /* smb_<os>.c */
+  bool met;  /* other code of this process had the inode open once: no descriptor of it is closed any more */
+  bool said; /* the oddity of this inode was reported */
+  bool own_pending, lost; /* smb_<os>.c */
 } hf_record;
 
 /* For each library: descriptor number -> record, its lowest bits: see the enum. Read without a mutex. */

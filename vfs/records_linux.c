@@ -439,6 +439,8 @@ static void sweep(bool all)
   hf_parked_unmark();
   for (hf_record *one = records; one; one = one->next) one->marked = false;
   if (!all && !hf_neighbours_each(mark, is_ours)) return;
+  for (hf_record *one = records; one && !all; one = one->next)
+    if (one->met) mark(one->device, one->inode);
   hf_parked_close_unmarked();
   for (hf_record *one = records; one; one = next) {
     next = one->next;
@@ -468,9 +470,11 @@ bool hf_record_closing(int slot, int fd, bool *say)
   record = untag(atomic_load(entry));
   if (record) {
     keep = record->kind == HF_KIND_OWN && record->generation == hf_generation() &&
-           hf_neighbour_present(record->device, record->inode, is_ours);
+           (record->met || hf_neighbour_present(record->device, record->inode, is_ours));
+    /* Who was here once may come back between the look and the close. */
+    record->met = record->met || (keep && hf_neighbour_seen());
     if (keep) hf_parked_add(slot, fd, record->device, record->inode);
-    *say = keep && !record->said && hf_neighbour_seen();
+    *say = keep && !record->said && record->met;
     record->said = record->said || *say;
     leave(entry, keep);
     if (!keep) sweep(false);
