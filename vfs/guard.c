@@ -279,19 +279,29 @@ int hf_guard_last_close(hf_node *node)
 
 /* ---------------------------------------------------------------- locks that cannot be owned */
 
-int hf_guard_held(hf_node *node)
+/* What was lost stays lost until the transaction is over: its rollback would write old pages, too. */
+int hf_guard_still_held(hf_node *node)
 {
   hf_held held;
 
-  node->verify_next = false;
+  if (node->lost) return SQLITE_IOERR_LOCK;
   held = hf_record_verify(node->owner->slot, (dev_t)node->self.device, (ino_t)node->self.inode);
   if (held == HF_HELD_OWNED) node->verify = false; /* as long as this handle is open */
   if (held != HF_HELD_NOT) return SQLITE_OK;
+  node->lost = node->verify_next = true;
   hf_report(node->owner, "lock-lost", "lock-lost", node->path, SQLITE_IOERR_LOCK,
             "SQLite's lock on this file is gone: some code of this process closed a descriptor of it. "
             "Nothing was written");
   hf_guard_latch(node, HF_LATCH_LOST, SQLITE_IOERR_LOCK, "its lock was lost");
   return SQLITE_IOERR_LOCK;
+}
+
+int hf_guard_held(hf_node *node)
+{
+  int rc = hf_guard_still_held(node);
+
+  if (rc == SQLITE_OK) node->verify_next = false;
+  return rc;
 }
 
 /* ---------------------------------------------------------------- a second SQLite library */

@@ -39,7 +39,9 @@ void hf_guard_note(hf_node *node, hf_identity *which, const char *suffix); /* re
 /* After the -shm was mapped, where locks are not owned: is there a second SQLite library in this process?
  * Reports it. */
 void hf_guard_second_library(hf_node *node);
-/* Before the first write of a transaction, where ownership cannot be had: SQLITE_OK or SQLITE_IOERR_LOCK. */
-int hf_guard_held(hf_node *node);
+/* Where ownership cannot be had: is the lock of this transaction still there? SQLITE_OK or SQLITE_IOERR_LOCK.
+ */
+int hf_guard_still_held(hf_node *node);
+int hf_guard_held(hf_node *node); /* before the first write of the database: asked once */
 
 #endif

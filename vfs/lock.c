@@ -17,8 +17,8 @@ const hf_node *hf_last_locked(void)
 
 /*
  * What a latched handle may not start. Rolling back a hot journal (EXCLUSIVE straight from SHARED) repairs
- * and may go on after an I/O error. In WAL mode EXCLUSIVE means to checkpoint and unlink: not after an I/O
- * error; where names have moved, hf_guard_last_close() decides.
+ * and may go on after an I/O error or a lost lock. In WAL mode EXCLUSIVE means to checkpoint and unlink: not
+ * after an I/O error; where names have moved, hf_guard_last_close() decides.
  */
 static int latched(const hf_node *node, int level)
 {
@@ -26,7 +26,9 @@ static int latched(const hf_node *node, int level)
 
   if (why == HF_LATCH_NONE || level < SQLITE_LOCK_RESERVED) return SQLITE_OK;
   if (level > SQLITE_LOCK_RESERVED && node->wal_files && why == HF_LATCH_MOVED) return SQLITE_OK;
-  if (level > SQLITE_LOCK_RESERVED && !node->wal_files && why == HF_LATCH_IO) return SQLITE_OK;
+  if (level > SQLITE_LOCK_RESERVED && !node->wal_files &&
+      (why == HF_LATCH_IO || (why == HF_LATCH_LOST && !node->reserved)))
+    return SQLITE_OK;
   return hf_guard_latched(node);
 }
 
@@ -56,6 +58,7 @@ static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
     node->verify_next = node->verify;
   } else if (level == SQLITE_LOCK_EXCLUSIVE && !node->reserved) {
     node->verify_next = node->verify; /* the rollback of a hot journal */
+    node->lost = false;
   }
   node->level = level;
   last_locked = node;

@@ -115,6 +115,9 @@ bool hf_records_is_smb(uint64_t device);
 typedef enum hf_held { HF_HELD, HF_HELD_NOT, HF_HELD_UNKNOWN, HF_HELD_OWNED } hf_held;
 /* Are the POSIX locks that SQLite believes to hold on this inode still there? Owned ones are. */
 hf_held hf_record_verify(int slot, dev_t device, ino_t inode);
+/* posix_<os>.c: the same for one descriptor and its units; called with `table` held */
+bool hf_posix_can_ask(int fd);
+hf_held hf_posix_held(int fd, unsigned units);
 int hf_record_links(int slot, dev_t device, ino_t inode); /* how many names the inode has, -1 = not known */
 /* Words for reports: how locks of this inode are kept. */
 const char *hf_record_state(int slot, dev_t device, ino_t inode);

@@ -245,14 +245,13 @@ static bool has_ofd(int fd)
   return fcntl(fd, F_OFD_GETLK, &lock) == 0;
 }
 
-/* May our own POSIX locks be looked at through a second descriptor? NFS and SMB answer such questions
- * wrongly. */
+/* May our own POSIX locks be looked at? NFS and SMB answer such questions wrongly. */
 static bool verifiable(int fd, dev_t device)
 {
   struct statfs fs;
   if (device_index((uint64_t)device) >= 0) return false;
   uint32_t magic = fstatfs(fd, &fs) ? 0 : (uint32_t)fs.f_type;
-  return magic && magic != 0x6969u && magic != 0xFF534D42u && magic != 0xFE534D42u;
+  return magic && magic != 0x6969u && magic != 0xFF534D42u && magic != 0xFE534D42u && hf_posix_can_ask(fd);
 }
 
 static hf_record *allocate(void)
@@ -288,7 +287,7 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
   made->fd = made->old_fd = -1;
   made->generation = hf_generation();
   made->kind = kind_of(fd, st->st_dev);
-  if (made->kind == HF_KIND_OWN && (!hf_record_ready(made, fd, writable) || !has_ofd(made->fd)))
+  if (made->kind == HF_KIND_OWN && (!has_ofd(fd) || !hf_record_ready(made, fd, writable)))
     made->kind = HF_KIND_PASS; /* a kernel or container without OFD locks */
   if (made->kind == HF_KIND_OWN && hf_neighbour_early(slot, st->st_dev, st->st_ino)) {
     made->early = true;
@@ -572,21 +571,14 @@ bool hf_records_start(int slot)
 
 hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
 {
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   hf_record *record;
   hf_held held = HF_HELD_UNKNOWN;
-  int unit;
 
   pthread_mutex_lock(&table);
   record = find(slot, device, inode);
   if (record && record->kind == HF_KIND_OWN) held = HF_HELD_OWNED;
-  if (record && record->kind == HF_KIND_PASS && record->fd >= 0 && record->write_held) {
-    unit = __builtin_ctz(record->write_held);
-    hf_unit_range(unit, &lock.l_start, &lock.l_len);
-    /* An OFD query sees this process's POSIX locks as somebody else's. */
-    if (fcntl(record->fd, F_OFD_GETLK, &lock) == 0)
-      held = lock.l_type == F_UNLCK || (lock.l_pid > 0 && lock.l_pid != getpid()) ? HF_HELD_NOT : HF_HELD;
-  }
+  if (record && record->kind == HF_KIND_PASS && record->fd >= 0)
+    held = hf_posix_held(record->fd, record->write_held);
   pthread_mutex_unlock(&table);
   return held;
 }

@@ -21,13 +21,22 @@ typedef struct side_file {
   side *at;
 } side_file;
 
-/* The database whose journal this thread closed last, if this is a child that does not own it. Compared,
- * never followed. */
-static __thread const hf_node *closed_by_child HF_TLS;
+/* The database whose journal this thread closed last, if the journal is not (or not any more) this handle's
+ * to delete. Compared, never followed. */
+static __thread const hf_node *closed_not_ours HF_TLS;
 
 static side *side_of(sqlite3_file *file)
 {
   return ((side_file *)file)->at;
+}
+
+/*
+ * Without the lock, the file of that name may be the journal of whoever has it now: it is not touched. One
+ * that is left is harmless, because it has the pages as they are, and whoever comes first rolls it back.
+ */
+static int may_finish(side *at)
+{
+  return at->of->verify && at->of->reserved ? hf_guard_still_held(at->of) : SQLITE_OK;
 }
 
 static int hf_side_xClose(sqlite3_file *file)
@@ -37,7 +46,7 @@ static int hf_side_xClose(sqlite3_file *file)
 
   if (at->wal && --at->of->wal_files == 0) at->of->wal.known = false;
   /* DELETE mode closes its journal and then deletes it, on the same thread: see hf_side_keep(). */
-  closed_by_child = !at->wal && at->of->generation != hf_generation() ? at->of : NULL;
+  closed_not_ours = !at->wal && (at->of->generation != hf_generation() || may_finish(at)) ? at->of : NULL;
   hf_node_release(at->of);
   free(at);
   file->pMethods = NULL;
@@ -56,7 +65,8 @@ static int after_write(side *at, int rc, const char *what)
 static int may_write(side *at)
 {
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
-  return at->wal ? hf_guard_latched(at->of) : SQLITE_OK; /* a journal may still be rolled back and finished */
+  if (!at->wal) return may_finish(at); /* a latch does not mind: it may still be rolled back */
+  return hf_guard_latched(at->of);
 }
 
 static int hf_side_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
@@ -72,6 +82,10 @@ static int hf_side_xWrite(sqlite3_file *file, const void *data, int amount, sqli
 static int hf_journal_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
 {
   side *at = side_of(file);
+  /* Where locks are only verified: two that believe to write may have the same journal open. */
+  int rc = at->of->verify ? may_write(at) : SQLITE_OK;
+
+  if (rc) return rc;
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
   return at->base->pMethods->xWrite(at->base, data, amount, offset);
 }
@@ -184,6 +198,8 @@ static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags
 
   if (of->set.mode != HOLDFAST_MODE_ENFORCE) return SQLITE_NOTFOUND;
   if (!hf_guard_process(of)) return SQLITE_MISUSE;
+  if (!(flags & SQLITE_OPEN_WAL) && of->verify && of->reserved && hf_guard_still_held(of))
+    return SQLITE_IOERR_LOCK;
   at = malloc(sizeof *at +
               (size_t)base->szOsFile); /* calloc() is twenty times dearer, once for each journal */
   if (!at) return SQLITE_NOMEM;
@@ -212,17 +228,17 @@ int hf_side_open(hf_vfs *owner, const char *name, sqlite3_file *file, int flags,
   return rc == SQLITE_NOTFOUND ? owner->base->xOpen(owner->base, name, file, flags, out_flags) : rc;
 }
 
-/* xDelete: the journal that a child closed a moment ago without owning it is the parent's, and stays. */
+/* xDelete: the journal that this thread closed a moment ago without owning it stays. */
 bool hf_side_keep(hf_vfs *owner, const char *name)
 {
   bool keep = false;
   size_t stem;
 
-  if (!closed_by_child) return false;
+  if (!closed_not_ours) return false;
   pthread_mutex_lock(&owner->mutex);
   for (const hf_node *one = hf_node_by_sidecar(owner, name, &stem); one && !keep; one = one->next)
-    keep = one == closed_by_child && strncmp(one->path, name, stem) == 0 && one->path[stem] == 0;
+    keep = one == closed_not_ours && strncmp(one->path, name, stem) == 0 && one->path[stem] == 0;
   pthread_mutex_unlock(&owner->mutex);
-  closed_by_child = NULL;
+  closed_not_ours = NULL;
   return keep;
 }

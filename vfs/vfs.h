@@ -115,6 +115,7 @@ struct hf_node {
   bool shm_mapped, forked;
   bool overridden;          /* its locks pass syscalls.c */
   bool verify, verify_next; /* look before the first write whether the lock is still there (guard.c) */
+  bool lost;                /* it was not, in this transaction: nothing of it is written any more */
   bool wal_allowed;         /* the base's shared memory and mmap are handed through */
   bool wal_exclusive;       /* WAL under locking_mode=EXCLUSIVE was asked for and can work here */
   atomic_bool reserved;     /* RESERVED was granted and not given back; kept only where WAL is not allowed */
