@@ -46,7 +46,7 @@ static struct {
   int count;
 } early_of[HF_SLOTS];
 static parked kept[PARKED]; /* no allocation: to be short of memory is no reason to lose one */
-static int kept_count;
+atomic_int hf_parked_count;
 
 static int64_t clock_ns(clockid_t which)
 {
@@ -156,16 +156,11 @@ static bool may_look(void)
 }
 
 static bool seen;
-static atomic_bool ever;
+atomic_bool hf_neighbour_ever;
 bool hf_neighbour_seen(void)
 {
   return seen;
 }
-bool hf_neighbour_ever(void)
-{
-  return atomic_load_explicit(&ever, memory_order_relaxed);
-}
-
 typedef struct search {
   dev_t device;
   ino_t inode;
@@ -204,7 +199,7 @@ bool hf_neighbour_present(dev_t device, ino_t inode, hf_is_ours is_ours)
   seen = false;
   if (!search_all(&for_it)) return true;
   seen = for_it.found;
-  if (seen) atomic_store(&ever, true);
+  if (seen) atomic_store(&hf_neighbour_ever, true);
   return for_it.found;
 }
 
@@ -237,20 +232,20 @@ int hf_neighbour_maps(const char *path)
 
 void hf_parked_add(int slot, int fd, dev_t device, ino_t inode)
 {
-  if (kept_count == PARKED) return; /* it stays open and is forgotten: better than somebody's locks */
-  kept[kept_count++] = (parked){slot, fd, device, inode, true};
+  if (hf_parked_count == PARKED) return; /* it stays open and is forgotten: better than somebody's locks */
+  kept[hf_parked_count++] = (parked){slot, fd, device, inode, true};
 }
 
 static int take(int i)
 {
   int fd = kept[i].fd;
-  kept[i] = kept[--kept_count];
+  kept[i] = kept[--hf_parked_count];
   return fd;
 }
 
 int hf_parked_take(int slot, dev_t device, ino_t inode, int access_mode)
 {
-  for (int i = 0; i < kept_count; i++) {
+  for (int i = 0; i < hf_parked_count; i++) {
     struct stat st;
     if (kept[i].slot != slot || kept[i].device != device || kept[i].inode != inode) continue;
     if ((fcntl(kept[i].fd, F_GETFL) & O_ACCMODE) != access_mode) continue;
@@ -262,29 +257,24 @@ int hf_parked_take(int slot, dev_t device, ino_t inode, int access_mode)
 
 bool hf_parked_has(int fd)
 {
-  for (int i = 0; i < kept_count; i++)
+  for (int i = 0; i < hf_parked_count; i++)
     if (kept[i].fd == fd) return true;
   return false;
 }
 
-int hf_parked_count(void)
-{
-  return kept_count;
-}
-
 void hf_parked_unmark(void)
 {
-  for (int i = 0; i < kept_count; i++) kept[i].marked = false;
+  for (int i = 0; i < hf_parked_count; i++) kept[i].marked = false;
 }
 
 void hf_parked_mark(dev_t device, ino_t inode)
 {
-  for (int i = 0; i < kept_count; i++)
+  for (int i = 0; i < hf_parked_count; i++)
     if (kept[i].device == device && kept[i].inode == inode) kept[i].marked = true;
 }
 
 void hf_parked_close_unmarked(void)
 {
-  for (int i = 0; i < kept_count; i++)
+  for (int i = 0; i < hf_parked_count; i++)
     if (!kept[i].marked) close(take(i--));
 }

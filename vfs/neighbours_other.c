@@ -4,6 +4,9 @@
  */
 #include "neighbours.h"
 
+atomic_bool hf_neighbour_ever;
+atomic_int hf_parked_count;
+
 int hf_neighbour_maps(const char *path)
 {
   (void)path;

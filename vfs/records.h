@@ -21,6 +21,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "fork.h"
+
 /* Units of locking: what SQLite locks is always one or several of these. */
 enum {
   HF_UNIT_PENDING = 1 << 0,
@@ -40,8 +42,6 @@ typedef enum hf_lock_kind {
 
 typedef struct hf_record {
   struct hf_record *next;
-  atomic_bool
-      fast; /* OWN, with a descriptor for reading and writing: a lock call needs nothing but its number */
   dev_t device;
   ino_t inode;
   int slot;    /* the library (slots.h) */
@@ -60,30 +60,43 @@ typedef struct hf_record {
   bool own_pending, lost; /* smb_<os>.c */
 } hf_record;
 
-/* For each library: descriptor number -> record, its lowest bits: see the enum. Read without a mutex. */
-enum { HF_FDS = 1 << 20, HF_FD_WRITABLE = 1, HF_FD_OPENED = 2 /* SQLite's, and has not locked yet */ };
-extern _Atomic(_Atomic(uintptr_t) *) hf_fds_of[];
-
-/* The record of a descriptor if it has one that takes the short way, else NULL. */
-static inline hf_record *hf_record_fast(int slot, int fd, bool write)
+/*
+ * The short way, for what SQLite does nearly always: a lock of an inode that is OWN and whose private
+ * descriptor reads and writes. For each library: SQLite's descriptor -> the private one, its number negative
+ * where SQLite's is for reading only, 0 = the long way. The kernel empties these tables in every child, so a
+ * child's first call goes the long way, and nobody has to ask who he is.
+ */
+enum { HF_FDS = 1 << 20 };
+extern HF_HIDDEN _Atomic(_Atomic(int) *) hf_short_of[];
+static inline int hf_record_short(int slot, int fd)
 {
-  _Atomic(uintptr_t) *fds = atomic_load_explicit(&hf_fds_of[slot], memory_order_relaxed);
-  uintptr_t value;
-  hf_record *record;
+  _Atomic(int) *table = atomic_load_explicit(&hf_short_of[slot], memory_order_relaxed);
 
-  if ((unsigned)fd >= HF_FDS) return NULL;
-  value = atomic_load_explicit(&fds[fd], memory_order_acquire);
-  record = (hf_record *)(value & ~(uintptr_t)(HF_FD_WRITABLE | HF_FD_OPENED));
-  if (!record || (write && !(value & HF_FD_WRITABLE))) return NULL;
-  return atomic_load_explicit(&record->fast, memory_order_relaxed) ? record : NULL;
+  return (unsigned)fd < HF_FDS ? atomic_load_explicit(&table[(unsigned)fd], memory_order_relaxed) : 0;
 }
+/* For each library: descriptor -> record, with its lowest bits; HF_FD_OPENED alone: it has not locked yet. */
+enum { HF_FD_WRITABLE = 1, HF_FD_OPENED = 2 };
+extern HF_HIDDEN _Atomic(_Atomic(uintptr_t) *) hf_users_of[];
+static inline _Atomic(uintptr_t) *hf_record_entry(int slot, int fd)
+{
+  _Atomic(uintptr_t) *table = atomic_load_explicit(&hf_users_of[slot], memory_order_acquire);
+
+  return table && (unsigned)fd < HF_FDS ? &table[(unsigned)fd] : NULL;
+}
+
+/* After a call that went the long way: may the next one take the short way? */
+void hf_record_shorten(const hf_record *record, int fd, bool fd_writable);
 
 /* SMB and NFS devices that verdicts have named: while there are none, nobody is asked. */
 extern atomic_int hf_device_count;
 
-/* In a child of raw clone() or _Fork(), which run no handlers: let go of what is the parent's. Cheap, and
- * again harmless. */
-void hf_records_check_fork(void);
+/* In a child of raw clone() or _Fork(), which run no handlers: let go of what is the parent's. */
+extern HF_HIDDEN unsigned hf_records_generation; /* of the process whose records these are */
+HF_SLOW void hf_records_let_go(void);
+static inline void hf_records_check_fork(void)
+{
+  if (!hf_generation_is(hf_records_generation)) hf_records_let_go();
+}
 /* Prepare a library: remembers which inodes are open already. 0 = without it every file is left as it is. */
 bool hf_records_start(int slot);
 /* The record of a descriptor that is about to lock; made, or NULL when its locks are left as they are (errno
@@ -92,7 +105,7 @@ hf_record *hf_record_of(int slot, int fd, bool *fd_writable);
 /* Before SQLite closes fd: true = it is kept open for the next open (another library's POSIX locks hang on
  * it). */
 bool hf_record_closing(int slot, int fd, bool *say); /* *say: reported here for the first time */
-/* Instead of an open: a descriptor kept for this path and mode, or -1. */
+/* Instead of an open, if hf_parked_count (neighbours.h): a descriptor kept for this path and mode, or -1. */
 int hf_record_reopen(int slot, const char *path, int flags);
 /* After SQLite opened fd: an entry under that number is of a file that somebody else closed. */
 void hf_record_opened(int slot, int fd);

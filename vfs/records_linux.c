@@ -27,9 +27,12 @@
 #include "neighbours.h"
 #include "slots.h"
 
-enum { DEVICES = 64, POOL = 64, WRITABLE = HF_FD_WRITABLE, OPENED = HF_FD_OPENED };
+enum { DEVICES = 64, POOL = 64 };
 
-_Atomic(_Atomic(uintptr_t) *) hf_fds_of[HF_SLOTS];
+enum { WRITABLE = HF_FD_WRITABLE, OPENED = HF_FD_OPENED };
+_Atomic(_Atomic(uintptr_t) *) hf_users_of[HF_SLOTS];
+_Atomic(_Atomic(int) *) hf_short_of[HF_SLOTS];
+enum { USERS_SIZE = HF_FDS * sizeof(uintptr_t), SHORT_SIZE = HF_FDS * sizeof(int) };
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static hf_record *records;
 static hf_record pool[POOL]; /* so that an ordinary process never allocates one, and never lacks one */
@@ -197,13 +200,8 @@ static void let_go(hf_record *record)
   record->fd = record->old_fd = -1;
   record->read_held = record->write_held = 0;
   record->own_pending = record->lost = false;
-  atomic_store(&record->fast, false);
+  record->inherited = true;
   record->generation = hf_generation();
-}
-
-static void set_fast(hf_record *record)
-{
-  atomic_store(&record->fast, record->kind == HF_KIND_OWN && record->fd >= 0 && record->writable);
 }
 
 bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
@@ -226,7 +224,6 @@ bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
   }
   record->fd = got;
   record->writable = fd_writable;
-  set_fast(record);
   return true;
 }
 
@@ -293,7 +290,6 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
     made->early = true;
     made->kind = HF_KIND_PASS;
   }
-  set_fast(made);
   if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd, st->st_dev))
     (void)hf_record_ready(made, fd, writable);
   return made;
@@ -314,7 +310,6 @@ void hf_record_take_over(hf_record *record, int fd, bool writable, const struct 
   record->early = false;
   record->read_held = record->write_held = 0;
   record->kind = HF_KIND_OWN;
-  set_fast(record);
 }
 
 static void unlink_record(hf_record *gone)
@@ -339,25 +334,29 @@ static hf_record *untag(uintptr_t entry)
   return (hf_record *)(entry & ~(uintptr_t)(WRITABLE | OPENED));
 }
 
-static _Atomic(uintptr_t) *entry_of(int slot, int fd)
+void hf_record_shorten(const hf_record *record, int fd, bool fd_writable)
 {
-  _Atomic(uintptr_t) *users = atomic_load_explicit(&hf_fds_of[slot], memory_order_acquire);
-  return users && fd >= 0 && fd < HF_FDS ? &users[fd] : NULL;
+  _Atomic(int) *shorts = atomic_load_explicit(&hf_short_of[record->slot], memory_order_acquire);
+
+  if (record->kind == HF_KIND_OWN && record->fd >= 0 && record->writable)
+    atomic_store_explicit(&shorts[fd], fd_writable ? record->fd : -record->fd, memory_order_relaxed);
 }
 
 /* Call with `table` held. keep = other code of this process has the inode open: no descriptor of it may be
  * closed. */
-static void leave(_Atomic(uintptr_t) *entry, bool keep)
+static void leave(int slot, int fd, bool keep)
 {
+  _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
   hf_record *record = untag(atomic_load(entry));
 
+  atomic_store(&hf_short_of[slot][fd], 0);
   atomic_store(entry, 0);
   if (--record->users == 0 && !keep) unlink_record(record);
 }
 
 static hf_record *attach(int slot, int fd, bool *fd_writable)
 {
-  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+  _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
   hf_record *record = NULL, *fresh;
   struct stat st;
 
@@ -386,7 +385,7 @@ static hf_record *attach(int slot, int fd, bool *fd_writable)
 
 hf_record *hf_record_of(int slot, int fd, bool *fd_writable)
 {
-  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+  _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
   uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_acquire) : 0;
 
   if (!untag(value)) return attach(slot, fd, fd_writable);
@@ -396,12 +395,12 @@ hf_record *hf_record_of(int slot, int fd, bool *fd_writable)
 
 void hf_record_opened(int slot, int fd)
 {
-  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+  _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
 
   if (!entry) return;
   if (untag(atomic_load_explicit(entry, memory_order_acquire))) {
     pthread_mutex_lock(&table);
-    if (untag(atomic_load(entry))) leave(entry, false);
+    if (untag(atomic_load(entry))) leave(slot, fd, false);
     pthread_mutex_unlock(&table);
   }
   atomic_store_explicit(entry, OPENED, memory_order_release);
@@ -415,7 +414,7 @@ static bool is_ours(int fd)
   for (const hf_record *one = records; one; one = one->next)
     if (one->fd == fd || one->old_fd == fd) return true;
   for (int slot = 0; slot < HF_SLOTS; slot++) {
-    _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+    _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
     if (entry && atomic_load(entry)) return true;
   }
   return false;
@@ -434,7 +433,7 @@ static void sweep(bool all)
 {
   hf_record *next;
 
-  if (!all && hf_parked_count() == 0) return;
+  if (!all && hf_parked_count == 0) return;
   hf_parked_unmark();
   for (hf_record *one = records; one; one = one->next) one->marked = false;
   if (!all && !hf_neighbours_each(mark, is_ours)) return;
@@ -449,7 +448,7 @@ static void sweep(bool all)
 
 bool hf_record_closing(int slot, int fd, bool *say)
 {
-  _Atomic(uintptr_t) *entry = entry_of(slot, fd);
+  _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
   hf_record *record;
   uintptr_t value;
   bool keep = false;
@@ -460,7 +459,7 @@ bool hf_record_closing(int slot, int fd, bool *say)
    * is. */
   if (value == OPENED) {
     bool writable;
-    if (!hf_neighbour_ever() || !attach(slot, fd, &writable)) {
+    if (!atomic_load_explicit(&hf_neighbour_ever, memory_order_relaxed) || !attach(slot, fd, &writable)) {
       atomic_store_explicit(entry, 0, memory_order_release);
       return false;
     }
@@ -475,7 +474,7 @@ bool hf_record_closing(int slot, int fd, bool *say)
     if (keep) hf_parked_add(slot, fd, record->device, record->inode);
     *say = keep && !record->said && record->met;
     record->said = record->said || *say;
-    leave(entry, keep);
+    leave(slot, fd, keep);
     if (!keep) sweep(false);
   }
   pthread_mutex_unlock(&table);
@@ -487,8 +486,6 @@ int hf_record_reopen(int slot, const char *path, int flags)
   struct stat st;
   int fd = -1;
 
-  if (hf_parked_count() == 0)
-    return -1; /* an int that another thread changes: a wrong answer costs one open */
   if (flags & (O_EXCL | O_TRUNC) || stat(path, &st)) return -1;
   pthread_mutex_lock(&table);
   fd = hf_parked_take(slot, st.st_dev, st.st_ino, flags & O_ACCMODE);
@@ -516,16 +513,18 @@ static void after_fork(void)
   pthread_mutex_unlock(&table);
 }
 
-static unsigned records_generation; /* of the process whose records these are */
+unsigned hf_records_generation;
 
 static void let_go_of_all(void)
 {
+  /* Before Linux 4.14 the kernel does not empty them. */
+  for (int slot = 0; slot < HF_SLOTS; slot++)
+    if (hf_short_of[slot]) (void)madvise(hf_short_of[slot], SHORT_SIZE, MADV_DONTNEED);
   for (hf_record *one = records; one; one = one->next) {
     if (one->kind == HF_KIND_PASS && !one->early) continue;
-    let_go(one);
-    one->inherited = true;
+    if (one->generation != hf_generation()) let_go(one); /* else this child has used it already */
   }
-  records_generation = hf_generation();
+  hf_records_generation = hf_generation();
 }
 
 /* Only what is safe in a signal handler: close() and plain stores. The mutex is this thread's, taken before
@@ -536,34 +535,45 @@ static void in_child(void)
   pthread_mutex_unlock(&table);
 }
 
-void hf_records_check_fork(void)
+void hf_records_let_go(void)
 {
-  if (records_generation == hf_generation()) return;
   pthread_mutex_lock(&table);
-  if (records_generation != hf_generation()) let_go_of_all();
+  if (hf_records_generation != hf_generation()) let_go_of_all();
   pthread_mutex_unlock(&table);
 }
 
 static void start_once(void)
 {
   hf_fork_start(); /* first, so that the generation is right when in_child() runs */
-  records_generation = hf_generation();
+  hf_records_generation = hf_generation();
   (void)pthread_atfork(before_fork, after_fork, in_child);
+}
+
+/* Twelve megabytes of addresses, of which the pages of the descriptors in use get memory. */
+static void *addresses(size_t size)
+{
+  void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return got == MAP_FAILED ? NULL : got;
 }
 
 bool hf_records_start(int slot)
 {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  size_t size = (size_t)HF_FDS * sizeof(uintptr_t);
-  void *users;
+  void *users, *shorts;
 
   pthread_once(&once, start_once);
-  if (atomic_load(&hf_fds_of[slot])) return true;
+  if (atomic_load(&hf_users_of[slot])) return true;
   if (!hf_neighbours_start(slot)) return false;
-  /* Eight megabytes of addresses, of which the pages of the descriptors in use get memory. */
-  users = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (users == MAP_FAILED) return false;
-  atomic_store_explicit(&hf_fds_of[slot], (_Atomic(uintptr_t) *)users, memory_order_release);
+  users = addresses(USERS_SIZE);
+  if (!users) return false;
+  shorts = addresses(SHORT_SIZE);
+  if (!shorts) {
+    munmap(users, USERS_SIZE);
+    return false;
+  }
+  (void)madvise(shorts, SHORT_SIZE, MADV_WIPEONFORK); /* else let_go_of_all() does it */
+  atomic_store_explicit(&hf_short_of[slot], (_Atomic(int) *)shorts, memory_order_release);
+  atomic_store_explicit(&hf_users_of[slot], (_Atomic(uintptr_t) *)users, memory_order_release);
   return true;
 }
 

@@ -6,7 +6,11 @@
 
 #include <errno.h>
 
-_Atomic(_Atomic(uintptr_t) *) hf_fds_of[1];
+#include "slots.h"
+
+_Atomic(_Atomic(int) *) hf_short_of[HF_SLOTS];
+_Atomic(_Atomic(uintptr_t) *) hf_users_of[HF_SLOTS];
+unsigned hf_records_generation;
 atomic_int hf_device_count;
 
 unsigned hf_units_of(off_t start, off_t length)
@@ -14,7 +18,7 @@ unsigned hf_units_of(off_t start, off_t length)
   (void)start, (void)length;
   return 0;
 }
-void hf_records_check_fork(void) {}
+void hf_records_let_go(void) {}
 bool hf_records_start(int slot)
 {
   (void)slot;
@@ -38,6 +42,10 @@ int hf_record_reopen(int slot, const char *path, int flags)
 void hf_record_opened(int slot, int fd)
 {
   (void)slot, (void)fd;
+}
+void hf_record_shorten(const hf_record *record, int fd, bool fd_writable)
+{
+  (void)record, (void)fd, (void)fd_writable;
 }
 void hf_records_give_back(int slot)
 {

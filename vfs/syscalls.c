@@ -14,7 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fork.h"
+#include "neighbours.h"
+#include "ofd.h"
 #include "records.h"
 #include "slots.h"
 
@@ -50,15 +51,24 @@ static void report(int slot, int fd, const char *cause, const char *text)
   hf_report(hf_slot[slot], "warned", cause, path, 0, "%s", text);
 }
 
+/* l_pid must be 0 for OFD calls; SQLite leaves it uninitialised. */
+static inline int short_fcntl(int own, struct flock *lock)
+{
+  lock->l_pid = 0;
+  return hf_ofd_set(own, lock);
+}
+
 static __attribute__((noinline)) int slow_fcntl(int slot, int fd, int cmd, void *arg)
 {
   struct flock *lock = arg;
   bool writable;
   hf_record *record;
-  int rc;
+  int rc, own;
 
   if (fd < 0) return probed(EBADF);
   if (cmd != F_SETLK && cmd != F_SETLKW && cmd != F_GETLK) return before[slot].fcntl(fd, cmd, arg);
+  own = hf_record_short(slot, fd);
+  if (own < 0 && cmd == F_SETLK && lock->l_type != F_WRLCK) return short_fcntl(-own, lock);
   record = hf_record_of(slot, fd, &writable);
   /* Without memory: a POSIX lock beside our own OFD locks would stand in their way for ever. */
   if (!record) return errno == ENOMEM ? -1 : before[slot].fcntl(fd, cmd, arg);
@@ -78,25 +88,16 @@ static __attribute__((noinline)) int slow_fcntl(int slot, int fd, int cmd, void 
   if ((record->fd < 0 || (writable && !record->writable) || record->generation != hf_generation()) &&
       !hf_record_ready(record, fd, writable))
     return -1;
+  hf_record_shorten(record, fd, writable);
   return record->kind == HF_KIND_SMB ? hf_smb_lock(record, fd, cmd, lock, writable)
                                      : hf_immune_lock(record, cmd, lock, writable);
 }
 
-/*
- * The short way, for what SQLite does nearly always: a lock of an inode whose private descriptor reads and
- * writes. The caller's structure is passed on; l_pid must be 0 for OFD calls and SQLite leaves it
- * uninitialised.
- */
 static inline int on_fcntl(int slot, int fd, int cmd, void *arg)
 {
-  struct flock *lock = arg;
-  hf_record *record;
-
-  if (cmd == F_SETLK && (record = hf_record_fast(slot, fd, lock->l_type == F_WRLCK)) != NULL &&
-      record->generation ==
-          hf_generation()) { /* else an unlock in a child of clone() would be the parent's */
-    lock->l_pid = 0;
-    return fcntl(atomic_load_explicit(&record->fd, memory_order_relaxed), F_OFD_SETLK, lock);
+  if (cmd == F_SETLK) {
+    int own = hf_record_short(slot, fd);
+    if (own > 0) return short_fcntl(own, arg);
   }
   return slow_fcntl(slot, fd, cmd, arg);
 }
@@ -108,7 +109,7 @@ static int on_fstat(int slot, int fd, struct stat *st)
   return rc || !hf_records_is_smb((uint64_t)st->st_dev) ? rc : hf_smb_fresh_stat(fd, st);
 }
 
-static int on_close(int slot, int fd)
+static __attribute__((noinline)) int slow_close(int slot, int fd)
 {
   bool say = false, keep;
 
@@ -122,20 +123,45 @@ static int on_close(int slot, int fd)
   return keep ? 0 : before[slot].close(fd);
 }
 
+/* Most of what SQLite opens and closes never locks: the journals. */
+static int on_close(int slot, int fd)
+{
+  _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
+
+  if (!entry || atomic_load_explicit(entry, memory_order_relaxed) != HF_FD_OPENED ||
+      atomic_load_explicit(&hf_neighbour_ever, memory_order_relaxed))
+    return slow_close(slot, fd);
+  atomic_store_explicit(entry, 0, memory_order_release);
+  return before[slot].close(fd);
+}
+
+static void opened(int slot, int fd)
+{
+  _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
+
+  if (!entry) return;
+  if (HF_UNLIKELY(atomic_load_explicit(entry, memory_order_relaxed) > HF_FD_OPENED))
+    hf_record_opened(slot, fd);
+  else
+    atomic_store_explicit(entry, HF_FD_OPENED, memory_order_release);
+}
+
 static int on_open(int slot, const char *path, int flags, int mode)
 {
   int fd;
 
-  if (!*path) return probed(ENOENT);
+  if (HF_UNLIKELY(!*path)) return probed(ENOENT);
   hf_records_check_fork();
-  fd = hf_record_reopen(slot, path, flags);
-  if (fd >= 0) return fd;
+  if (HF_UNLIKELY(atomic_load_explicit(&hf_parked_count, memory_order_relaxed) > 0)) {
+    fd = hf_record_reopen(slot, path, flags);
+    if (fd >= 0) return fd;
+  }
   fd = before[slot].open(path, flags, mode);
   if (fd < 0 && errno == EMFILE) {
     hf_records_give_back(slot);
     fd = before[slot].open(path, flags, mode);
   }
-  if (fd >= 0) hf_record_opened(slot, fd);
+  if (fd >= 0) opened(slot, fd);
   return fd;
 }
 
