@@ -44,7 +44,7 @@ static int mount_of(hf_node *node, holdfast_mount *out)
   return SQLITE_OK;
 }
 
-int hf_xFileControl(sqlite3_file *file, int op, void *arg)
+static __attribute__((noinline)) int control(sqlite3_file *file, int op, void *arg)
 {
   hf_node *node = hf_node_of(file);
   int rc;
@@ -62,4 +62,15 @@ int hf_xFileControl(sqlite3_file *file, int op, void *arg)
   case HOLDFAST_FCNTL_MOUNT: return mount_of(node, arg);
   default: return base_control(node, op, arg);
   }
+}
+
+/* SQLite sends several of these for each transaction, none of them ours. */
+int hf_xFileControl(sqlite3_file *file, int op, void *arg)
+{
+  static const uint64_t looked_at = 1ull << SQLITE_FCNTL_PRAGMA | 1ull << SQLITE_FCNTL_VFSNAME |
+                                    1ull << SQLITE_FCNTL_PDB | 1ull << SQLITE_FCNTL_MMAP_SIZE;
+  sqlite3_file *base = hf_base_of(file);
+
+  if ((unsigned)op >= 64 || looked_at >> op & 1) return control(file, op, arg);
+  return base->pMethods->xFileControl(base, op, arg);
 }

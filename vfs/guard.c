@@ -17,7 +17,7 @@
 
 /* ---------------------------------------------------------------- latch */
 
-int hf_guard_latched(const hf_node *node)
+int hf_guard_refusal(const hf_node *node)
 {
   switch (atomic_load_explicit(&node->latched, memory_order_relaxed)) {
   case HF_LATCH_NONE: return SQLITE_OK;
@@ -50,11 +50,10 @@ void hf_guard_latch(hf_node *node, int why, int code, const char *detail)
               "%s: no further write by the handles that are open now; close and open again", detail);
 }
 
-int hf_guard_written(hf_node *node, int rc, const char *what)
+int hf_guard_failed(hf_node *node, int rc, const char *what)
 {
   /* FULL, BUSY and NOMEM pass by themselves. IOERR_NOMEM is NOMEM under another name. */
-  if (rc != SQLITE_OK && (rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM &&
-      rc != SQLITE_IOERR_BLOCKED)
+  if ((rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM && rc != SQLITE_IOERR_BLOCKED)
     hf_guard_latch(node, HF_LATCH_IO, rc, what);
   return rc;
 }
@@ -63,7 +62,7 @@ int hf_guard_written(hf_node *node, int rc, const char *what)
 
 static bool used_at_fork(const hf_node *one)
 {
-  return one->level != SQLITE_LOCK_NONE || one->shm_held || one->wal_files || one->shm_mapped;
+  return one->level != SQLITE_LOCK_NONE || one->wal_files || one->shm_mapped;
 }
 
 /*
@@ -152,15 +151,10 @@ static int64_t time_of(struct timespec t)
 
 static int look_at_directory(const hf_node *node, hf_directory *out)
 {
-  const char *slash = strrchr(node->path, '/');
-  char name[HF_SIDECAR_PATH];
   struct stat st;
-  size_t length = slash ? (size_t)(slash - node->path) : 0;
 
-  if (!slash || length + 2 > sizeof name) return ENOTSUP;
-  memcpy(name, node->path, length ? length : 1);
-  name[length ? length : 1] = 0;
-  if (stat(name, &st)) return errno;
+  if (!node->directory_path) return ENOTSUP;
+  if (stat(node->directory_path, &st)) return errno;
   *out = (hf_directory){(uint64_t)st.st_dev, (uint64_t)st.st_ino, time_of(st.st_ctim), true};
   return 0;
 }
@@ -206,25 +200,41 @@ static int compare_all(hf_node *node)
   return rc;
 }
 
-int hf_guard_identity(hf_node *node, bool wal)
+/* With its journal switched off or in memory SQLite itself goes on writing to a file that was moved away. */
+static int rollback_identity(hf_node *node)
 {
-  hf_directory now = {0};
-  struct timespec clock;
-  int rc;
+  struct stat st;
 
-  if (!wal) /* with its journal switched off or in memory SQLite itself goes on writing to a file that was
-               moved away */
-    return node->journal_unsafe ? SQLITE_OK : compare(node, &node->self, "", false);
-  if (look_at_directory(node, &now) == 0 && node->directory.known && now.device == node->directory.device &&
-      now.inode == node->directory.inode && now.ctime_ns == node->directory.ctime_ns)
+  if (node->journal_unsafe || !node->self.known) return SQLITE_OK;
+  if (HF_LIKELY(stat(node->path, &st) == 0 && (uint64_t)st.st_ino == node->self.inode &&
+                (uint64_t)st.st_dev == node->self.device))
     return SQLITE_OK;
-  rc = compare_all(node);
+  return compare(node, &node->self, "", false);
+}
+
+static __attribute__((noinline)) int look_at_all(hf_node *node, hf_directory now)
+{
+  struct timespec clock;
+  int rc = compare_all(node);
+
   clock_gettime(CLOCK_REALTIME, &clock);
   if (rc == SQLITE_OK) node->good_ns = time_of(clock);
   now.known = now.known && rc == SQLITE_OK && node->verdict.scope == HOLDFAST_SCOPE_ONE_KERNEL &&
               now.ctime_ns < time_of(clock) - TICK_NS;
   node->directory = now;
   return rc;
+}
+
+int hf_guard_identity(hf_node *node, bool wal)
+{
+  hf_directory now = {0};
+
+  if (!wal) return rollback_identity(node);
+  if (look_at_directory(node, &now) == 0 && node->directory.known &&
+      now.ctime_ns == node->directory.ctime_ns && now.inode == node->directory.inode &&
+      now.device == node->directory.device)
+    return SQLITE_OK;
+  return look_at_all(node, now);
 }
 
 static int64_t now_ns(void)

@@ -12,18 +12,35 @@
 /* Why a handle is latched. It stays so until it is closed; a handle that is opened later is not. */
 enum { HF_LATCH_NONE, HF_LATCH_IO, HF_LATCH_MOVED, HF_LATCH_LOST };
 
-/* False in a forked child that must not use this connection; adopts it there if that is safe. */
-bool hf_guard_adopt(hf_node *node);
+/* Is this the process that may use the connection? If not, hf_guard_process() adopts it where that is safe.
+ */
+static inline bool hf_guard_at_home(const hf_node *node)
+{
+  return hf_generation_is(node->generation);
+}
+HF_SLOW bool hf_guard_adopt(hf_node *node);
 static inline bool hf_guard_process(hf_node *node)
 {
-  return node->generation == hf_generation() || hf_guard_adopt(node);
+  return hf_guard_at_home(node) || hf_guard_adopt(node);
 }
 
 /* The code with which a latched handle refuses what begins to write, 0 when it is not latched. */
-int hf_guard_latched(const hf_node *node);
+HF_SLOW int hf_guard_refusal(const hf_node *node);
+static inline bool hf_guard_is_latched(const hf_node *node)
+{
+  return HF_UNLIKELY(atomic_load_explicit(&node->latched, memory_order_relaxed) != HF_LATCH_NONE);
+}
+static inline int hf_guard_latched(const hf_node *node)
+{
+  return hf_guard_is_latched(node) ? hf_guard_refusal(node) : SQLITE_OK;
+}
 void hf_guard_latch(hf_node *node, int why, int code, const char *detail);
 /* Looks at the result of a write, sync or truncate of the database or its -wal; returns it. */
-int hf_guard_written(hf_node *node, int rc, const char *what);
+HF_SLOW int hf_guard_failed(hf_node *node, int rc, const char *what);
+static inline int hf_guard_written(hf_node *node, int rc, const char *what)
+{
+  return HF_LIKELY(rc == SQLITE_OK) ? rc : hf_guard_failed(node, rc, what);
+}
 
 /*
  * At a write lock: SQLITE_OK, or SQLITE_READONLY_DBMOVED. wal: -wal and -shm are looked at, too, and a

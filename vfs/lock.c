@@ -24,7 +24,7 @@ static int latched(const hf_node *node, int level)
 {
   int why = atomic_load_explicit(&node->latched, memory_order_relaxed);
 
-  if (why == HF_LATCH_NONE || level < SQLITE_LOCK_RESERVED) return SQLITE_OK;
+  if (HF_LIKELY(why == HF_LATCH_NONE)) return SQLITE_OK;
   if (level > SQLITE_LOCK_RESERVED && node->wal_files && why == HF_LATCH_MOVED) return SQLITE_OK;
   if (level > SQLITE_LOCK_RESERVED && !node->wal_files &&
       (why == HF_LATCH_IO || (why == HF_LATCH_LOST && !node->reserved)))
@@ -35,7 +35,6 @@ static int latched(const hf_node *node, int level)
 /* RESERVED begins a write and EXCLUSIVE ends it; a file may be replaced in between. */
 static int identity(hf_node *node, int level)
 {
-  if (level < SQLITE_LOCK_RESERVED) return SQLITE_OK;
   if (level > SQLITE_LOCK_RESERVED && node->wal_files) return hf_guard_last_close(node);
   return hf_guard_identity(node, false);
 }
@@ -44,10 +43,11 @@ static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
 {
   int rc = latched(node, level);
 
-  if (rc == SQLITE_OK) rc = node->base->pMethods->xLock(node->base, level);
+  if (HF_UNLIKELY(rc)) return rc;
+  rc = node->base->pMethods->xLock(node->base, level);
   if (rc) return rc;
   rc = identity(node, level);
-  if (rc) {
+  if (HF_UNLIKELY(rc)) {
     /* The refusal says more than the unlock's result. From RESERVED there is no way back but to let SQLite
      * roll back: the base holds more than SQLite asks for until then. */
     if (node->level < SQLITE_LOCK_RESERVED) (void)node->base->pMethods->xUnlock(node->base, node->level);
@@ -71,10 +71,10 @@ int hf_xLock(sqlite3_file *file, int level)
   int rc;
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  if (level >= SQLITE_LOCK_RESERVED) return lock_to_write(node, level);
-  rc = node->base->pMethods->xLock(node->base, level);
+  if (level != SQLITE_LOCK_SHARED) return lock_to_write(node, level);
+  rc = node->base->pMethods->xLock(node->base, SQLITE_LOCK_SHARED);
   if (rc) return rc;
-  node->level = level;
+  node->level = SQLITE_LOCK_SHARED;
   last_locked = node;
   return SQLITE_OK;
 }
@@ -90,10 +90,18 @@ int hf_xUnlock(sqlite3_file *file, int level)
   return node->base->pMethods->xUnlock(node->base, level);
 }
 
-int hf_xCheckReservedLock(sqlite3_file *file, int *out)
+static HF_SLOW int check_reserved_abroad(sqlite3_file *file, int *out)
 {
   hf_node *node = hf_node_of(file);
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
   return node->base->pMethods->xCheckReservedLock(node->base, out);
+}
+
+int hf_xCheckReservedLock(sqlite3_file *file, int *out)
+{
+  sqlite3_file *base = hf_base_of(file);
+
+  if (!hf_guard_at_home(hf_node_of(file))) return check_reserved_abroad(file, out);
+  return base->pMethods->xCheckReservedLock(base, out);
 }

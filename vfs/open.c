@@ -17,17 +17,21 @@
 
 static hf_node *node_new(hf_vfs *owner, const char *path)
 {
-  /* The base's file follows the node; the node's size is a multiple of its alignment, which suits any struct.
-   */
-  size_t head = (sizeof(hf_node) + 15) & ~(size_t)15, length = strlen(path) + 1;
-  size_t base_size = ((size_t)owner->base->szOsFile + 15) & ~(size_t)15;
-  hf_node *node = calloc(1, head + base_size + length);
+  size_t length = strlen(path), base_size = ((size_t)owner->base->szOsFile + 15) & ~(size_t)15;
+  size_t side_size = hf_side_size(owner);
+  const char *slash = strrchr(path, '/');
+  hf_node *node = calloc(1, sizeof *node + base_size + side_size + 2 * (length + 1));
 
   if (!node) return NULL;
   node->owner = owner;
-  node->base = (sqlite3_file *)((char *)node + head);
-  node->path = (char *)node + head + base_size;
-  memcpy(node->path, path, length);
+  node->journal = (struct hf_side *)((char *)node->base + base_size);
+  node->path = (char *)node->journal + side_size;
+  node->path_length = length;
+  memcpy(node->path, path, length + 1);
+  if (slash) {
+    node->directory_path = node->path + length + 1;
+    memcpy(node->directory_path, path, slash > path ? (size_t)(slash - path) : 1);
+  }
   atomic_init(&node->references, 1);
   node->generation = hf_generation();
   return node;
@@ -254,7 +258,7 @@ static int open_database(hf_vfs *owner, const char *name, sqlite3_file *file, in
   hf_guard_note(node, &node->self, "");
   hf_pass_io_methods(&node->methods, node->base->pMethods, node->wal_allowed,
                      set->mode == HOLDFAST_MODE_ENFORCE);
-  ((hf_file *)file)->node = node;
+  ((hf_file *)file)->base = node->base;
   file->pMethods = &node->methods;
   link_node(node);
   if (out_flags) *out_flags = got;

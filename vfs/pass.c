@@ -13,8 +13,10 @@
 
 static int hf_xDelete(sqlite3_vfs *vfs, const char *name, int sync_dir)
 {
-  if (hf_side_keep(hf_vfs_of(vfs), name)) return SQLITE_OK;
-  return BASE(vfs)->xDelete(BASE(vfs), name, sync_dir);
+  sqlite3_vfs *base = BASE(vfs);
+
+  if (HF_UNLIKELY(hf_closed_not_ours) && hf_side_keep(hf_vfs_of(vfs), name)) return SQLITE_OK;
+  return base->xDelete(base, name, sync_dir);
 }
 static int hf_xFullPathname(sqlite3_vfs *vfs, const char *name, int size, char *out)
 {

@@ -25,7 +25,7 @@ int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volati
   return SQLITE_OK;
 }
 
-static void report_alarm(hf_node *node)
+static HF_SLOW void report_alarm(hf_node *node)
 {
   node->walguard.alarm = false;
   hf_report(node->owner, "damaged", "wal-reset", node->path, SQLITE_CORRUPT, HF_WALGUARD_ALARM,
@@ -37,82 +37,96 @@ static int base_lock(hf_node *node, int offset, int n, int flags)
 {
   int rc = hf_walguard_lock(&node->walguard, node->base, offset, n, flags);
 
-  if (node->walguard.alarm) report_alarm(node);
+  if (HF_UNLIKELY(node->walguard.alarm)) report_alarm(node);
   return rc;
 }
 
-static unsigned mask_of(int offset, int n)
+static HF_SLOW int suspected(hf_node *node)
 {
-  return ((1u << n) - 1) << offset;
+  hf_walguard_granted(&node->walguard);
+  if (node->walguard.alarm) report_alarm(node);
+  return SQLITE_OK;
 }
 
-static bool begins_to_write(int offset, int n, int flags)
+/* Readers, once for each transaction. */
+static __attribute__((noinline)) int lock_shared(sqlite3_file *file, int offset, int n, int flags)
 {
-  return (flags & (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE)) == (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE) &&
-         n == 1 && (offset == WRITE_LOCK || offset == CKPT_LOCK);
-}
-
-/* What readers do, twice for each transaction. */
-static int shared(hf_node *node, int offset, int flags)
-{
-  sqlite3_file *base = node->base;
+  hf_node *node = hf_node_of(file);
   int rc;
 
-  if (flags & SQLITE_SHM_UNLOCK) {
-    node->shm_held &= (uint16_t) ~(1u << offset);
-    return base->pMethods->xShmLock(base, offset, 1, flags);
-  }
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  rc = base->pMethods->xShmLock(base, offset, 1, flags);
-  if (rc) return rc;
-  node->shm_held |= (uint16_t)(1u << offset);
-  if (node->walguard.watch && offset > READ0_LOCK) {
-    hf_walguard_granted(&node->walguard);
-    if (node->walguard.alarm) report_alarm(node);
-  }
-  return SQLITE_OK;
+  if (offset <= READ0_LOCK) return node->base->pMethods->xShmLock(node->base, offset, n, flags);
+  rc = node->base->pMethods->xShmLock(node->base, offset, n, flags);
+  return rc == SQLITE_OK && HF_UNLIKELY(hf_walguard_suspects(&node->walguard)) ? suspected(node) : rc;
 }
 
-static int exclusive(hf_node *node, int offset, int n, int flags)
+static HF_SLOW int undo_write(hf_node *node, int rc)
 {
-  bool writes = begins_to_write(offset, n, flags);
+  (void)base_lock(node, WRITE_LOCK, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
+  return rc;
+}
+
+/* The writer's lock. A latched handle may still take it: a reader needs it to recover the wal-index. Its
+ * writes are refused (side.c). */
+static __attribute__((noinline)) int lock_write(sqlite3_file *file, int offset, int n, int flags)
+{
+  hf_node *node = hf_node_of(file);
+  int rc;
+
+  if (!hf_guard_process(node)) return SQLITE_MISUSE;
+  rc = node->base->pMethods->xShmLock(node->base, offset, n, flags);
+  if (rc) return rc;
+  hf_walguard_note(&node->walguard, WRITE_LOCK, true);
+  rc = hf_guard_identity(node, true);
+  return HF_LIKELY(rc == SQLITE_OK) ? rc : undo_write(node, rc);
+}
+
+/* Restart, checkpoint, recovery, and a writer's own read mark. */
+static __attribute__((noinline)) int lock_exclusive(sqlite3_file *file, int offset, int n, int flags)
+{
+  hf_node *node = hf_node_of(file);
+  bool checkpoint = n == 1 && offset == CKPT_LOCK;
   int rc = SQLITE_OK;
 
-  if (flags & SQLITE_SHM_UNLOCK) { /* always passes */
-    if (node->shm_held & 1u << CKPT_LOCK && offset == CKPT_LOCK) hf_guard_checkpointed(node);
-    node->shm_held &= (uint16_t)~mask_of(offset, n);
-    return base_lock(node, offset, n, flags);
-  }
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  /* A latched handle may still take WRITE: a reader needs it to recover the wal-index. Its writes are refused
-   * (side.c). */
-  if (writes && offset == CKPT_LOCK) rc = hf_guard_latched(node);
-  if (rc) return rc;
+  if (checkpoint) rc = hf_guard_latched(node);
+  if (HF_UNLIKELY(rc)) return rc;
   rc = base_lock(node, offset, n, flags);
-  if (rc) return rc;
-  if (writes) {
-    rc = hf_guard_identity(node, true);
-    if (rc) {
-      (void)base_lock(node, offset, n, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
-      return rc;
-    }
-  }
-  node->shm_held |= (uint16_t)mask_of(offset, n);
-  return SQLITE_OK;
+  if (rc || !checkpoint) return rc;
+  rc = hf_guard_identity(node, true);
+  if (HF_UNLIKELY(rc))
+    (void)base_lock(node, offset, n, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
+  return rc;
 }
 
-int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
+static __attribute__((noinline)) int unlock_exclusive(sqlite3_file *file, int offset, int n, int flags)
 {
   hf_node *node = hf_node_of(file);
 
-  return flags & SQLITE_SHM_SHARED && n == 1 ? shared(node, offset, flags)
-                                             : exclusive(node, offset, n, flags);
+  if (offset == CKPT_LOCK && node->walguard.held & 1u << CKPT_LOCK) hf_guard_checkpointed(node);
+  return base_lock(node, offset, n, flags);
+}
+
+/* An unlock always passes. */
+int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
+{
+  sqlite3_file *base = hf_base_of(file);
+
+  if (flags & SQLITE_SHM_SHARED)
+    return flags & SQLITE_SHM_LOCK ? lock_shared(file, offset, n, flags)
+                                   : base->pMethods->xShmLock(base, offset, n, flags);
+  if (n != 1 || offset != WRITE_LOCK)
+    return flags & SQLITE_SHM_LOCK ? lock_exclusive(file, offset, n, flags)
+                                   : unlock_exclusive(file, offset, n, flags);
+  if (flags & SQLITE_SHM_LOCK) return lock_write(file, offset, n, flags);
+  hf_walguard_note(&hf_node_of(file)->walguard, WRITE_LOCK, false);
+  return base->pMethods->xShmLock(base, offset, n, flags);
 }
 
 void hf_xShmBarrier(sqlite3_file *file)
 {
-  hf_node *node = hf_node_of(file);
-  node->base->pMethods->xShmBarrier(node->base);
+  sqlite3_file *base = hf_base_of(file);
+  base->pMethods->xShmBarrier(base);
 }
 
 /* In a child that does not own the connection the -shm is the parent's: it is let go of and never deleted. */
@@ -122,7 +136,6 @@ int hf_xShmUnmap(sqlite3_file *file, int delete_it)
 
   if (delete_it && !hf_guard_process(node)) delete_it = 0;
   node->shm_mapped = false;
-  node->shm_held = 0;
   node->shm.known = false;
   hf_walguard_mapped(&node->walguard, 0, NULL);
   return node->base->pMethods->xShmUnmap(node->base, delete_it);

@@ -10,25 +10,51 @@
 
 #include "guard.h"
 
-typedef struct side {
+typedef struct hf_side {
   hf_node *of;
   bool wal;
-  sqlite3_file base[]; /* szOsFile bytes */
+  bool of_node;                     /* the memory is the node's own, which has room for one journal */
+  _Alignas(16) sqlite3_file base[]; /* szOsFile bytes */
 } side;
 
-typedef struct side_file {
-  const sqlite3_io_methods *pMethods;
-  side *at;
-} side_file;
+/* In the memory that SQLite gives lies the same as for a database: an hf_file. */
+static side *side_of(sqlite3_file *file)
+{
+  return (side *)((char *)hf_base_of(file) - offsetof(side, base));
+}
+
+size_t hf_side_size(const hf_vfs *owner)
+{
+  return sizeof(side) + (((size_t)owner->base->szOsFile + 15) & ~(size_t)15);
+}
+
+/* A journal comes and goes with each transaction of DELETE mode: without malloc(). */
+static side *allocate(hf_node *of, bool wal)
+{
+  bool of_node = !wal && !atomic_exchange_explicit(&of->journal_open, true, memory_order_acquire);
+  side *made = of_node ? of->journal : malloc(hf_side_size(of->owner));
+
+  if (!made) return NULL;
+  memset(made->base, 0, (size_t)of->owner->base->szOsFile);
+  made->of = of;
+  made->wal = wal;
+  made->of_node = of_node;
+  return made;
+}
+
+static void release(side *gone)
+{
+  hf_node *of = gone->of;
+
+  if (gone->of_node)
+    atomic_store_explicit(&of->journal_open, false, memory_order_release);
+  else
+    free(gone);
+}
 
 /* The database whose journal this thread closed last, if the journal is not (or not any more) this handle's
  * to delete. Compared, never followed. */
-static __thread const hf_node *closed_not_ours HF_TLS;
-
-static side *side_of(sqlite3_file *file)
-{
-  return ((side_file *)file)->at;
-}
+__thread const hf_node *hf_closed_not_ours HF_TLS;
 
 /*
  * Without the lock, the file of that name may be the journal of whoever has it now: it is not touched. One
@@ -42,132 +68,164 @@ static int may_finish(side *at)
 static int hf_side_xClose(sqlite3_file *file)
 {
   side *at = side_of(file);
+  hf_node *of = at->of;
   int rc = at->base->pMethods->xClose(at->base);
 
-  if (at->wal && --at->of->wal_files == 0) at->of->wal.known = false;
+  if (at->wal && --of->wal_files == 0) of->wal.known = false;
   /* DELETE mode closes its journal and then deletes it, on the same thread: see hf_side_keep(). */
-  closed_not_ours = !at->wal && (at->of->generation != hf_generation() || may_finish(at)) ? at->of : NULL;
-  hf_node_release(at->of);
-  free(at);
+  hf_closed_not_ours = !at->wal && (!hf_guard_at_home(of) || may_finish(at)) ? of : NULL;
+  release(at);
+  hf_node_release(of);
   file->pMethods = NULL;
   return rc;
 }
 static int hf_side_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xRead(at->base, data, amount, offset);
-}
-static int after_write(side *at, int rc, const char *what)
-{
-  return at->wal ? hf_guard_written(at->of, rc, what) : rc;
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xRead(base, data, amount, offset);
 }
 
-static int may_write(side *at)
+/* ---------------------------------------------------------------- writes of the -wal */
+
+static int hf_wal_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
 {
+  side *at = side_of(file);
+
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
-  if (!at->wal) return may_finish(at); /* a latch does not mind: it may still be rolled back */
-  return hf_guard_latched(at->of);
+  if (hf_guard_is_latched(at->of)) return hf_guard_refusal(at->of);
+  return hf_guard_written(at->of, at->base->pMethods->xWrite(at->base, data, amount, offset),
+                          "a write of the -wal failed");
 }
-
-static int hf_side_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+static int hf_wal_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 {
   side *at = side_of(file);
-  int rc = may_write(at);
 
-  if (rc) return rc;
-  return after_write(at, at->base->pMethods->xWrite(at->base, data, amount, offset),
-                     "a write of the -wal failed");
+  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  if (hf_guard_is_latched(at->of)) return hf_guard_refusal(at->of);
+  return hf_guard_written(at->of, at->base->pMethods->xTruncate(at->base, size),
+                          "a truncate of the -wal failed");
 }
-/* A journal is written many times for each transaction, and nothing of it is latched. */
-static int hf_journal_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+static int hf_wal_xSync(sqlite3_file *file, int flags)
 {
   side *at = side_of(file);
-  /* Where locks are only verified: two that believe to write may have the same journal open. */
-  int rc = at->of->verify ? may_write(at) : SQLITE_OK;
 
-  if (rc) return rc;
+  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  return hf_guard_written(at->of, at->base->pMethods->xSync(at->base, flags), "a sync of the -wal failed");
+}
+
+/* ---------------------------------------------------------------- writes of the -journal */
+/*
+ * Nothing of it is latched: it may still be rolled back and finished. Where locks are only verified, two that
+ * believe to write may have the same journal open: that is what the second set of methods is for.
+ */
+
+static HF_SLOW int write_abroad(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+{
+  side *at = side_of(file);
+
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
   return at->base->pMethods->xWrite(at->base, data, amount, offset);
 }
-
-static int hf_side_xTruncate(sqlite3_file *file, sqlite3_int64 size)
+static int hf_journal_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
 {
-  side *at = side_of(file);
-  int rc = may_write(at);
+  sqlite3_file *base = hf_base_of(file);
 
-  if (rc) return rc;
-  return after_write(at, at->base->pMethods->xTruncate(at->base, size), "a truncate of the -wal failed");
+  if (!hf_guard_at_home(side_of(file)->of)) return write_abroad(file, data, amount, offset);
+  return base->pMethods->xWrite(base, data, amount, offset);
 }
-static int hf_side_xSync(sqlite3_file *file, int flags)
+static int hf_journal_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 {
   side *at = side_of(file);
+
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
-  return after_write(at, at->base->pMethods->xSync(at->base, flags), "a sync of the -wal failed");
+  return at->base->pMethods->xTruncate(at->base, size);
 }
+static HF_SLOW int sync_abroad(sqlite3_file *file, int flags)
+{
+  side *at = side_of(file);
+
+  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  return at->base->pMethods->xSync(at->base, flags);
+}
+static int hf_journal_xSync(sqlite3_file *file, int flags)
+{
+  sqlite3_file *base = hf_base_of(file);
+
+  if (!hf_guard_at_home(side_of(file)->of)) return sync_abroad(file, flags);
+  return base->pMethods->xSync(base, flags);
+}
+
+static int hf_watched_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+{
+  int rc = hf_guard_process(side_of(file)->of) ? may_finish(side_of(file)) : SQLITE_MISUSE;
+
+  return rc ? rc : hf_journal_xWrite(file, data, amount, offset);
+}
+static int hf_watched_xTruncate(sqlite3_file *file, sqlite3_int64 size)
+{
+  int rc = hf_guard_process(side_of(file)->of) ? may_finish(side_of(file)) : SQLITE_MISUSE;
+
+  return rc ? rc : hf_journal_xTruncate(file, size);
+}
+
+/* ---------------------------------------------------------------- all else */
+
 static int hf_side_xFileSize(sqlite3_file *file, sqlite3_int64 *out)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xFileSize(at->base, out);
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xFileSize(base, out);
 }
 static int hf_side_xLock(sqlite3_file *file, int level)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xLock(at->base, level);
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xLock(base, level);
 }
 static int hf_side_xUnlock(sqlite3_file *file, int level)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xUnlock(at->base, level);
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xUnlock(base, level);
 }
 static int hf_side_xCheckReservedLock(sqlite3_file *file, int *out)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xCheckReservedLock(at->base, out);
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xCheckReservedLock(base, out);
 }
 static int hf_side_xFileControl(sqlite3_file *file, int op, void *arg)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xFileControl(at->base, op, arg);
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xFileControl(base, op, arg);
 }
 static int hf_side_xSectorSize(sqlite3_file *file)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xSectorSize(at->base);
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xSectorSize(base);
 }
 static int hf_side_xDeviceCharacteristics(sqlite3_file *file)
 {
-  side *at = side_of(file);
-  return at->base->pMethods->xDeviceCharacteristics(at->base);
+  sqlite3_file *base = hf_base_of(file);
+  return base->pMethods->xDeviceCharacteristics(base);
 }
 
 /* SQLite uses no method of version 2 or 3 on a journal or a WAL file. */
-static const sqlite3_io_methods wal_methods = {.iVersion = 1,
-                                               .xClose = hf_side_xClose,
-                                               .xRead = hf_side_xRead,
-                                               .xWrite = hf_side_xWrite,
-                                               .xTruncate = hf_side_xTruncate,
-                                               .xSync = hf_side_xSync,
-                                               .xFileSize = hf_side_xFileSize,
-                                               .xLock = hf_side_xLock,
-                                               .xUnlock = hf_side_xUnlock,
-                                               .xCheckReservedLock = hf_side_xCheckReservedLock,
-                                               .xFileControl = hf_side_xFileControl,
-                                               .xSectorSize = hf_side_xSectorSize,
-                                               .xDeviceCharacteristics = hf_side_xDeviceCharacteristics};
+#define METHODS(write, truncate, sync)                                                                       \
+  {                                                                                                          \
+    .iVersion = 1, .xClose = hf_side_xClose, .xRead = hf_side_xRead, .xWrite = (write),                      \
+    .xTruncate = (truncate), .xSync = (sync), .xFileSize = hf_side_xFileSize, .xLock = hf_side_xLock,        \
+    .xUnlock = hf_side_xUnlock, .xCheckReservedLock = hf_side_xCheckReservedLock,                            \
+    .xFileControl = hf_side_xFileControl, .xSectorSize = hf_side_xSectorSize,                                \
+    .xDeviceCharacteristics = hf_side_xDeviceCharacteristics                                                 \
+  }
+static const sqlite3_io_methods wal_methods = METHODS(hf_wal_xWrite, hf_wal_xTruncate, hf_wal_xSync);
+static const sqlite3_io_methods journal_methods =
+    METHODS(hf_journal_xWrite, hf_journal_xTruncate, hf_journal_xSync);
+static const sqlite3_io_methods watched_methods =
+    METHODS(hf_watched_xWrite, hf_watched_xTruncate, hf_journal_xSync);
 
-static const sqlite3_io_methods journal_methods = {.iVersion = 1,
-                                                   .xClose = hf_side_xClose,
-                                                   .xRead = hf_side_xRead,
-                                                   .xWrite = hf_journal_xWrite,
-                                                   .xTruncate = hf_side_xTruncate,
-                                                   .xSync = hf_side_xSync,
-                                                   .xFileSize = hf_side_xFileSize,
-                                                   .xLock = hf_side_xLock,
-                                                   .xUnlock = hf_side_xUnlock,
-                                                   .xCheckReservedLock = hf_side_xCheckReservedLock,
-                                                   .xFileControl = hf_side_xFileControl,
-                                                   .xSectorSize = hf_side_xSectorSize,
-                                                   .xDeviceCharacteristics = hf_side_xDeviceCharacteristics};
+static bool has(const hf_node *one, const char *name, bool wal)
+{
+  return strncmp(one->path, name, one->path_length) == 0 &&
+         strcmp(name + one->path_length, wal ? "-wal" : "-journal") == 0;
+}
 
 /*
  * Whose journal is it? SQLite opens it on the thread that has just locked the database, so that handle is the
@@ -176,14 +234,13 @@ static const sqlite3_io_methods journal_methods = {.iVersion = 1,
 static hf_node *database_of(hf_vfs *owner, const char *name, bool wal)
 {
   const hf_node *last = hf_last_locked();
-  hf_node *found = NULL;
-  size_t stem;
+  hf_node *found = NULL, *one;
 
   pthread_mutex_lock(&owner->mutex);
-  for (hf_node *one = hf_node_by_sidecar(owner, name, &stem); one; one = one->next) {
-    if (strncmp(one->path, name, stem) != 0 || one->path[stem] != 0) continue;
-    if (!found || one == last || (found != last && !wal && one->reserved)) found = one;
-  }
+  for (one = owner->nodes; one && one != last;) one = one->next;
+  if (one && has(one, name, wal)) found = one;
+  for (one = found ? NULL : owner->nodes; one; one = one->next)
+    if (has(one, name, wal) && (!found || (!wal && one->reserved))) found = one;
   if (found) atomic_fetch_add(&found->references, 1);
   pthread_mutex_unlock(&owner->mutex);
   return found;
@@ -200,21 +257,17 @@ static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags
   if (!hf_guard_process(of)) return SQLITE_MISUSE;
   if (!(flags & SQLITE_OPEN_WAL) && of->verify && of->reserved && hf_guard_still_held(of))
     return SQLITE_IOERR_LOCK;
-  at = malloc(sizeof *at +
-              (size_t)base->szOsFile); /* calloc() is twenty times dearer, once for each journal */
+  at = allocate(of, (flags & SQLITE_OPEN_WAL) != 0);
   if (!at) return SQLITE_NOMEM;
-  memset(at->base, 0, (size_t)base->szOsFile);
-  at->of = of;
-  at->wal = (flags & SQLITE_OPEN_WAL) != 0;
   rc = base->xOpen(base, name, at->base, flags, out_flags);
-  if (rc) {
+  if (HF_UNLIKELY(rc)) {
     if (at->base->pMethods) (void)at->base->pMethods->xClose(at->base); /* rc says more */
-    free(at);
+    release(at);
     return rc;
   }
   if (at->wal && of->wal_files++ == 0) hf_guard_note(of, &of->wal, "-wal");
-  ((side_file *)file)->at = at;
-  file->pMethods = at->wal ? &wal_methods : &journal_methods;
+  ((hf_file *)file)->base = at->base;
+  file->pMethods = at->wal ? &wal_methods : of->verify ? &watched_methods : &journal_methods;
   return SQLITE_OK;
 }
 
@@ -234,11 +287,10 @@ bool hf_side_keep(hf_vfs *owner, const char *name)
   bool keep = false;
   size_t stem;
 
-  if (!closed_not_ours) return false;
   pthread_mutex_lock(&owner->mutex);
   for (const hf_node *one = hf_node_by_sidecar(owner, name, &stem); one && !keep; one = one->next)
-    keep = one == closed_not_ours && strncmp(one->path, name, stem) == 0 && one->path[stem] == 0;
+    keep = one == hf_closed_not_ours && strncmp(one->path, name, stem) == 0 && one->path[stem] == 0;
   pthread_mutex_unlock(&owner->mutex);
-  closed_not_ours = NULL;
+  hf_closed_not_ours = NULL;
   return keep;
 }

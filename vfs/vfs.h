@@ -19,10 +19,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
 #include "api.h"
+#include "hot.h"
 #include "mount.h"
 #include "walguard.h"
 
@@ -93,11 +95,13 @@ typedef struct hf_vfs {
   hf_cause causes[HF_CAUSES];
 } hf_vfs;
 
-/* An open main database. `base` lies behind the structure, szOsFile bytes of the base VFS. */
+/*
+ * An open main database. Behind the structure lie szOsFile bytes of the base VFS, then the same for its
+ * journal (side.c), then the path.
+ */
 struct hf_node {
   sqlite3_io_methods methods; /* made for this file: same version and same gaps as the base's */
   hf_vfs *owner;
-  sqlite3_file *base;
   hf_node *prev, *next;
   hf_settings set;
   hf_verdict verdict;
@@ -111,7 +115,6 @@ struct hf_node {
   int64_t good_ns;            /* when all names were right, or when this handle last checkpointed */
   bool journal_unsafe;        /* journal_mode OFF or MEMORY was asked for */
   hf_walguard walguard;
-  uint16_t shm_held; /* WAL locks held through this handle, a bit each */
   bool shm_mapped, forked;
   bool overridden;          /* its locks pass syscalls.c */
   bool verify, verify_next; /* look before the first write whether the lock is still there (guard.c) */
@@ -126,22 +129,31 @@ struct hf_node {
   char
       journal_seen[12]; /* last journal mode asked for by PRAGMA: only for SQLite that hides the connection */
   char *path;
+  size_t path_length;
+  char *directory_path;    /* of path, NULL when the path has none */
+  struct hf_side *journal; /* memory for one, in use while */
+  atomic_bool journal_open;
   hf_mount_facts facts;
+  _Alignas(16) sqlite3_file base[];
 };
 
-/* What lies in the memory that SQLite gives for a file: small, because that memory has the base's size. */
+/*
+ * What lies in the memory that SQLite gives for a file: small, because that memory has the base's size. The
+ * base's own file cannot lie there, because a stranger may put a copy of our methods in front of it (PROJ
+ * does) and then nothing would lead to the node. What knows the base's file knows the node around it.
+ */
 typedef struct hf_file {
   const sqlite3_io_methods *pMethods;
-  hf_node *node;
+  sqlite3_file *base;
 } hf_file;
 
-static inline hf_node *hf_node_of(sqlite3_file *file)
-{
-  return ((hf_file *)file)->node;
-}
 static inline sqlite3_file *hf_base_of(sqlite3_file *file)
 {
-  return hf_node_of(file)->base;
+  return ((hf_file *)file)->base;
+}
+static inline hf_node *hf_node_of(sqlite3_file *file)
+{
+  return (hf_node *)((char *)hf_base_of(file) - offsetof(hf_node, base));
 }
 
 /* register.c: make (or find again) the hf_vfs of a SQLite library. `config` may be NULL. */
@@ -173,9 +185,11 @@ int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volati
 int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags);
 void hf_xShmBarrier(sqlite3_file *file);
 int hf_xShmUnmap(sqlite3_file *file, int delete_it);
-const hf_node *hf_last_locked(void); /* of this thread; to be compared only */
+const hf_node *hf_last_locked(void);      /* of this thread; to be compared only */
+size_t hf_side_size(const hf_vfs *owner); /* a multiple of 16 */
 int hf_side_open(hf_vfs *owner, const char *name, sqlite3_file *file, int flags, int *out_flags);
-bool hf_side_keep(hf_vfs *owner, const char *name);
+extern HF_HIDDEN __thread const hf_node *hf_closed_not_ours HF_TLS; /* side.c */
+bool hf_side_keep(hf_vfs *owner, const char *name);                 /* while hf_closed_not_ours is set */
 void hf_node_release(hf_node *node);
 void hf_pass_vfs_methods(sqlite3_vfs *vfs, const sqlite3_vfs *base);
 void hf_pass_io_methods(sqlite3_io_methods *methods, const sqlite3_io_methods *base, bool wal_allowed,

@@ -12,7 +12,13 @@
 enum { WRITE = 0, CKPT = 1, READ0 = 3, READ1 = 4, READ_MARKS = SQLITE_SHM_NLOCK - READ1 };
 
 /* Words of the wal-index: the same in every version so far. The first 12 are one copy of the header. */
-enum { WORD_VERSION = 0, WORD_FRAMES = 4, WORD_SALT = 8, WORD_BACKFILL = 24, INDEX_VERSION = 3007000 };
+enum {
+  WORD_VERSION = 0,
+  WORD_FRAMES = HF_WALGUARD_FRAMES,
+  WORD_SALT = 8,
+  WORD_BACKFILL = HF_WALGUARD_BACKFILL,
+  INDEX_VERSION = 3007000
+};
 
 enum { LOCK_EXCLUSIVE = SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE };
 enum { UNLOCK_EXCLUSIVE = SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE };
@@ -155,14 +161,21 @@ static int check(hf_walguard *g, sqlite3_file *base)
   return SQLITE_BUSY;
 }
 
-static int lock_exclusive(hf_walguard *g, sqlite3_file *base, int offset, int n)
+static int lock_many(hf_walguard *g, sqlite3_file *base, int offset, int n)
 {
   bool gated = g->guard && is_restart(g, offset, n) && index_known(g);
   int rc = gated ? lock_for_restart(g, base) : base_lock(base, offset, n, LOCK_EXCLUSIVE);
 
+  if (rc == SQLITE_OK) g->held |= mask(offset, n);
+  return rc;
+}
+
+static int lock_one(hf_walguard *g, sqlite3_file *base, int offset)
+{
+  int rc = base_lock(base, offset, 1, LOCK_EXCLUSIVE);
+
   if (rc) return rc;
-  g->held |= mask(offset, n);
-  if (n != 1) return SQLITE_OK;
+  g->held |= (uint8_t)(1u << offset);
   if (offset == CKPT) note_salt(g);
   if (offset != READ0 || !(g->held & 1 << CKPT)) return SQLITE_OK;
   look_for_damage(g);
@@ -191,7 +204,7 @@ int hf_walguard_lock(hf_walguard *g, sqlite3_file *base, int offset, int n, int 
 {
   int rc;
 
-  if (flags == LOCK_EXCLUSIVE) return lock_exclusive(g, base, offset, n);
+  if (flags == LOCK_EXCLUSIVE) return n == 1 ? lock_one(g, base, offset) : lock_many(g, base, offset, n);
   if (flags == UNLOCK_EXCLUSIVE) return unlock_exclusive(g, base, offset, n);
   rc = base_lock(base, offset, n, flags);
   if (rc == SQLITE_OK && offset >= READ1 && (flags & SQLITE_SHM_LOCK)) look_for_damage(g);

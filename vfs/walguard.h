@@ -56,9 +56,27 @@ void hf_walguard_open(hf_walguard *g, int version, const char *sourceid, int set
 /* After an xShmMap that answered SQLITE_OK (page may be NULL), and with (0, NULL) before every xShmUnmap. */
 void hf_walguard_mapped(hf_walguard *g, int region, volatile void *page);
 
-/* After the base has granted a read mark (READ1..READ4) shared, if g->watch: the alarm's look. Sets g->alarm.
+/*
+ * After the base has granted a read mark (READ1..READ4) shared, if hf_walguard_suspects(): the alarm's look.
+ * Sets g->alarm. To suspect is only the first part of that look, made so that it costs next to nothing;
+ * nBackfill is read first (see look_for_damage).
  */
 void hf_walguard_granted(hf_walguard *g);
+enum { HF_WALGUARD_FRAMES = 4, HF_WALGUARD_BACKFILL = 24 }; /* words of the wal-index */
+__attribute__((no_sanitize("thread"))) static inline bool hf_walguard_suspects(const hf_walguard *g)
+{
+  uint32_t backfill;
+
+  if (!g->index) return false;
+  backfill = __atomic_load_n(&g->index[HF_WALGUARD_BACKFILL], __ATOMIC_ACQUIRE);
+  return backfill > __atomic_load_n(&g->index[HF_WALGUARD_FRAMES], __ATOMIC_RELAXED);
+}
+
+/* WRITE, which the guard has only to know of, may be locked without it, if that is noted here. */
+static inline void hf_walguard_note(hf_walguard *g, int offset, bool held)
+{
+  g->held = (uint8_t)(held ? g->held | 1u << offset : g->held & ~(1u << offset));
+}
 
 /* Performs the base's xShmLock; its result, or SQLITE_BUSY by one of the rules. Look at g->alarm then. */
 int hf_walguard_lock(hf_walguard *g, sqlite3_file *base, int offset, int n, int flags);
