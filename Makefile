@@ -24,7 +24,7 @@ Q := $(if $(V),,@)
 say = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 hf_cppflags := -D_GNU_SOURCE= -Iinclude
-hf_cflags   := -std=c11 -fPIC -fvisibility=hidden -Wall -Wextra -Wshadow -Wstrict-prototypes \
+hf_cflags   := -std=c11 -fPIC -fno-plt -fvisibility=hidden -Wall -Wextra -Wshadow -Wstrict-prototypes \
                -Wmissing-prototypes $(if $(WERROR),-Werror)
 compile      = $(CC) $(hf_cppflags) $(hf_includes) $(CPPFLAGS) $(hf_cflags) $(CFLAGS)
 link         = $(CC) $(CFLAGS) $(LDFLAGS)
