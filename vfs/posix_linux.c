@@ -86,3 +86,15 @@ hf_held hf_posix_held(int fd, unsigned units)
   if (!answered(&q)) return HF_HELD_UNKNOWN;
   return q.lock.l_type == F_UNLCK || (q.lock.l_pid > 0 && q.lock.l_pid != getpid()) ? HF_HELD_NOT : HF_HELD;
 }
+
+/* Of several readers the kernel names one, who need not be we. */
+hf_held hf_posix_shared(int fd, unsigned units)
+{
+  question q = {.fd = fd, .lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET}};
+
+  if (!units) return HF_HELD_UNKNOWN;
+  hf_unit_range(__builtin_ctz(units), &q.lock.l_start, &q.lock.l_len);
+  if (!answered(&q)) return HF_HELD_UNKNOWN;
+  if (q.lock.l_type == F_UNLCK) return HF_HELD_NOT;
+  return q.lock.l_pid == getpid() ? HF_HELD : HF_HELD_UNKNOWN;
+}

@@ -588,7 +588,8 @@ hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
   record = find(slot, device, inode);
   if (record && record->kind == HF_KIND_OWN) held = HF_HELD_OWNED;
   if (record && record->kind == HF_KIND_PASS && record->fd >= 0)
-    held = hf_posix_held(record->fd, record->write_held);
+    held = record->write_held ? hf_posix_held(record->fd, record->write_held)
+                              : hf_posix_shared(record->fd, record->read_held);
   pthread_mutex_unlock(&table);
   return held;
 }
