@@ -44,7 +44,8 @@ unit_sources    := $(call sources,tests/unit/test_*.c)
 scene_sources   := $(call sources,tests/proc/*.c tests/fault/*.c tests/memcheck/*.c tests/fuzz/*.c)
 bench_sources   := $(call sources,bench/*.c)
 
-ext_objects := $(call objects,$(filter-out vfs/linked.c,$(vfs_sources)))
+linked_only := vfs/linked.c vfs/health_linked.c vfs/health_evidence.c
+ext_objects := $(call objects,$(filter-out $(linked_only),$(vfs_sources)))
 lib_objects := $(call objects,$(filter-out vfs/ext.c,$(vfs_sources)) $(call sources,lib/*.c))
 
 soname  := libholdfast.so.$(MAJOR)

@@ -193,8 +193,8 @@ HOLDFAST_API int holdfast_mount_of(const char *path, holdfast_mount *out);
 
 /*
  * The public word for a value: holdfast_word("rule", HOLDFAST_RULE_WAL_OK) is "wal-ok". Kinds: rule,
- * class, shm, locks, durable, scope, confidence, mode, assume, journal. "?" for what is not known.
- * Any thread. Since 0.1.
+ * class, shm, locks, durable, scope, confidence, mode, assume, journal, code, verdict, kind, reason, finding.
+ * "?" for what is not known. Any thread. Since 0.1.
  */
 HOLDFAST_API const char *holdfast_word(const char *kind, int value);
 
@@ -289,6 +289,183 @@ typedef struct holdfast_bug {
  * Any thread. Since 0.1.
  */
 HOLDFAST_API int holdfast_known_bug(int sqlite_version_number, int index, holdfast_bug *out);
+
+/* ---------------------------------------------------------------- health */
+
+/*
+ * What a result code of SQLite says about the database. Since 0.1.
+ */
+enum {
+  HOLDFAST_CODE_FINE = 0, /* no failure: OK, ROW, DONE, notices and warnings */
+  HOLDFAST_CODE_SUSPECT,  /* may come from a damaged file: worth a health check, proves nothing by itself */
+  HOLDFAST_CODE_ENVIRONMENT, /* disk, memory, permissions, mount */
+  HOLDFAST_CODE_CONTENTION,  /* somebody else was there first: try again */
+  HOLDFAST_CODE_CALLER       /* the program's own doing, or its schema needs what this SQLite lacks */
+};
+
+/*
+ * Sort a result code of SQLite, primary or extended. An extended code that is not known is sorted as its
+ * primary one, a primary one that is not known as environment: what is not known is never suspect.
+ * holdfast_word("code", n) has the words. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_classify(int code);
+
+/* The four verdicts. holdfast_word("verdict", n): ok, damaged, not_checked, stale. Since 0.1. */
+enum {
+  HOLDFAST_HEALTH_OK = 1,
+  HOLDFAST_HEALTH_DAMAGED,     /* seen twice, from the disk, with a fresh snapshot and intact locks */
+  HOLDFAST_HEALTH_NOT_CHECKED, /* see `reason`; says nothing about the file */
+  HOLDFAST_HEALTH_STALE        /* there was a verdict, and the file has changed since */
+};
+
+/* What is checked (docs/health.md). holdfast_word("kind", n): quick, full, fk, fts. Since 0.1. */
+enum {
+  HOLDFAST_HEALTH_QUICK = 1, /* header, every page of every table and index; not indexes against tables */
+  HOLDFAST_HEALTH_FULL,      /* and indexes against tables, freelist, pages that nobody uses */
+  HOLDFAST_HEALTH_FK,        /* do foreign keys lead somewhere? Says nothing about the file */
+  HOLDFAST_HEALTH_FTS        /* FTS3/4/5 tables' own check. Before SQLite 3.44 it needs the write lock */
+};
+
+/* Why a verdict is not_checked. holdfast_word("reason", n) has the words, given here. Since 0.1. */
+enum {
+  HOLDFAST_WHY_NONE = 0,    /* "none" */
+  HOLDFAST_WHY_BUSY,        /* "busy": locked by somebody else */
+  HOLDFAST_WHY_IO,          /* "io": the system refused a read, an open, a lock */
+  HOLDFAST_WHY_MEMORY,      /* "memory" */
+  HOLDFAST_WHY_BUDGET,      /* "budget": the time was up, or writers came too often */
+  HOLDFAST_WHY_INTERRUPTED, /* "interrupted": by sqlite3_interrupt() or a progress handler of the program */
+  HOLDFAST_WHY_SCHEMA,      /* "schema": needs a function, a collation, or a newer SQLite */
+  HOLDFAST_WHY_CACHED,     /* "cached": it could not be read from the disk (open transaction, shared cache) */
+  HOLDFAST_WHY_LOCK,       /* "lock-lost": locks were lost or the file was replaced while it was read */
+  HOLDFAST_WHY_UNPROVEN,   /* "unproven": seen once and not again, or locks cannot be looked at here */
+  HOLDFAST_WHY_UNKNOWN,    /* "unknown-finding": SQLite said something that this holdfast does not know */
+  HOLDFAST_WHY_NOT_SQLITE, /* "not-sqlite": no SQLite header: encrypted, or something else */
+  HOLDFAST_WHY_READONLY, /* "read-only": a journal waits to be played back, or the check has to write-lock */
+  HOLDFAST_WHY_CALLER,   /* "caller": refused by an authorizer, a limit, a wrong argument */
+  HOLDFAST_WHY_NEVER     /* "never": nobody has checked this file yet */
+};
+
+/* What a finding is about. holdfast_word("finding", n). Since 0.1. */
+enum {
+  HOLDFAST_FINDING_STRUCTURE = 1, /* "structure": pages, trees, freelist. Damage: salvage or restore */
+  HOLDFAST_FINDING_INDEX,         /* "index": an index and its table differ. Damage: REINDEX may do */
+  HOLDFAST_FINDING_CONSTRAINT,    /* "constraint": NOT NULL, CHECK, type. Not damage to the file */
+  HOLDFAST_FINDING_REFERENCE,     /* "reference": a foreign key leads nowhere. Not damage to the file */
+  HOLDFAST_FINDING_VIRTUAL,       /* "virtual": a virtual table's own check: FTS 'rebuild', rtreecheck */
+  HOLDFAST_FINDING_UNKNOWN        /* "unknown" */
+};
+
+/* Bits of holdfast_health_report.coverage. holdfast_health_coverage() puts them into words. Since 0.1. */
+enum {
+  HOLDFAST_COVER_HEADER = 1,   /* the header, through the connection's own file handle */
+  HOLDFAST_COVER_TABLES = 2,   /* all b-trees of tables and indexes, row by row */
+  HOLDFAST_COVER_INDEXES = 4,  /* each index entry against its row */
+  HOLDFAST_COVER_FREELIST = 8, /* the freelist, and that each page is used once */
+  HOLDFAST_COVER_VIRTUAL = 16, /* virtual tables that have a check of their own */
+  HOLDFAST_COVER_FK = 32,
+  HOLDFAST_COVER_CACHED = 64 /* pages may have come from the connection's cache and not from the disk */
+};
+
+typedef struct holdfast_health_options {
+  size_t struct_size;
+  int kind;         /* HOLDFAST_HEALTH_QUICK ... _FTS; 0 = quick */
+  int budget_ms;    /* working time in all; 0 = 60000, -1 = without limit */
+  int slice_max_ms; /* a piece that was cut off tries again with twice the time, up to this; 0 = the budget */
+  int force;        /* 1: read again although nothing changed since the last ok */
+  int unsliced;     /* 1: one pass over the file instead of table by table; the report has all findings */
+  int confirm_again; /* 1: damage must be seen three times, alike. Always so on network mounts */
+} holdfast_health_options;
+
+typedef struct holdfast_health_report {
+  size_t struct_size; /* in: sizeof(holdfast_health_report) */
+  int verdict, kind, reason;
+  int code;     /* SQLite's extended code behind a not_checked or a damaged, 0 = none */
+  int coverage; /* HOLDFAST_COVER_... that was read; for damaged: up to the finding */
+  int tables, tables_done;
+  int findings;      /* that holdfast_health_finding() can show, at most 100 */
+  int damage;        /* of these: structure and index (fk, fts: of that kind) */
+  int unchanged;     /* 1: nothing was read, the file has not changed since the ok of `when_ms` */
+  int interruptions; /* pieces that were cut off and had to begin again */
+  int incident;      /* 1: this report is the first of its incident: the event was sent now */
+  int64_t when_ms;   /* end of the check, milliseconds since 1970 */
+  int64_t work_ms;   /* time spent reading */
+  uint32_t change_counter;
+  uint64_t device, inode; /* 0 where the file is not under the shim */
+  char sqlite_version[16];
+  char text[256]; /* the first finding, or why it was not checked. One sentence for people */
+} holdfast_health_report;
+
+typedef struct holdfast_health_finding_row {
+  size_t struct_size;
+  int what;         /* HOLDFAST_FINDING_... */
+  char object[128]; /* table, where it is known */
+  char text[256];   /* SQLite's words */
+} holdfast_health_finding_row;
+
+typedef struct holdfast_health_run holdfast_health_run;
+
+/*
+ * Begin a check of one database of a connection ("main", ...). The check works on that connection only, opens
+ * nothing, and writes nothing. The connection must stay open until holdfast_health_end(); between two steps
+ * it may be used for anything. options may be NULL. When the file has not changed since its last ok, the run
+ * is over before its first step.
+ * Returns SQLITE_OK, SQLITE_NOMEM or SQLITE_MISUSE (bad argument, no such schema); *out is not touched then.
+ * The thread that uses db. Since 0.1.
+ */
+HOLDFAST_API int holdfast_health_begin(struct sqlite3 *db, const char *schema,
+                                       const holdfast_health_options *options, holdfast_health_run **out);
+
+/*
+ * Go on for about slice_ms (0 or less: until it is over). The connection must have no transaction and no busy
+ * statement, or the step ends the run as not_checked(cached). It holds a read transaction while it
+ * works, and none when it returns. Returns SQLITE_ROW (there is more to do) or SQLITE_DONE. A piece that the
+ * slice cut off begins again in the next step, with more time. The thread that uses db. Since 0.1.
+ */
+HOLDFAST_API int holdfast_health_step(holdfast_health_run *run, int slice_ms);
+
+/*
+ * End the running step within about a millisecond, because somebody needs the connection or the lock:
+ * it returns SQLITE_ROW. Nothing happens when no step runs. Any thread, as long as the run exists. Old
+ * versions of SQLite end late (docs/health.md). Since 0.1.
+ */
+HOLDFAST_API void holdfast_health_yield(holdfast_health_run *run);
+
+/* Share of the work that is done, 0 to 100. The thread of the run. Since 0.1. */
+HOLDFAST_API int holdfast_health_progress(const holdfast_health_run *run);
+
+/* What is known so far; after SQLITE_DONE: the verdict. A run that is not over is not_checked(budget).
+ * Returns SQLITE_OK or SQLITE_MISUSE (struct_size). The thread of the run. Since 0.1. */
+HOLDFAST_API int holdfast_health_report_of(const holdfast_health_run *run, holdfast_health_report *out);
+
+/* Finding number `index` from 0. Returns SQLITE_OK, SQLITE_NOTFOUND (no more) or SQLITE_MISUSE. Since 0.1. */
+HOLDFAST_API int holdfast_health_finding(const holdfast_health_run *run, int index,
+                                         holdfast_health_finding_row *out);
+
+/* Free a run, over or not; NULL is harmless. The connection stays the caller's. Since 0.1. */
+HOLDFAST_API void holdfast_health_end(holdfast_health_run *run);
+
+/*
+ * The last verdict about a file in this process, without touching any connection and without waiting for one:
+ * by whatever connection it was found, for this kind or one that includes it. The file is looked at by stat()
+ * only: what has changed since is stale; a verdict `not_checked` is given as it was. Returns SQLITE_OK,
+ * SQLITE_CANTOPEN (no such file) or SQLITE_MISUSE. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_health_recall(const char *path, int kind, holdfast_health_report *out);
+
+/* "header, tables, indexes 12/12, ..." into text. Returns text. Any thread. Since 0.1. */
+HOLDFAST_API char *holdfast_health_coverage(const holdfast_health_report *report, char *text, size_t size);
+
+/*
+ * Keep a copy of a damaged database for whoever wants to find out what happened: PATH-evidence-1, with its
+ * -wal as PATH-evidence-1-wal. It is read through the connection's own file handles inside a read transaction
+ * and made at most once for an incident, by whichever process comes first. No more than copies_max files and
+ * bytes_max bytes are ever there for one database (0 = 3 and 1 GiB); nothing is removed to make room. *made
+ * is 1 when this call made the copy; name (may be NULL) receives its path. Returns SQLITE_OK (also when a
+ * copy was there already, or when there is no room left), or the code of what failed. The thread that uses
+ * db. Since 0.1.
+ */
+HOLDFAST_API int holdfast_health_evidence(struct sqlite3 *db, const char *schema, int copies_max,
+                                          int64_t bytes_max, int *made, char *name, size_t size);
 
 /* ---------------------------------------------------------------- extension entry points */
 

@@ -21,8 +21,17 @@
   X(step)                                                                                                    \
   X(finalize)                                                                                                \
   X(column_text)                                                                                             \
+  X(column_int64)                                                                                            \
+  X(column_count)                                                                                            \
   X(db_readonly)                                                                                             \
   X(errmsg)                                                                                                  \
+  X(extended_errcode)                                                                                        \
+  X(get_autocommit)                                                                                          \
+  X(next_stmt)                                                                                               \
+  X(stmt_busy)                                                                                               \
+  X(db_release_memory)                                                                                       \
+  X(db_status)                                                                                               \
+  X(db_filename)                                                                                             \
   X(file_control)                                                                                            \
   X(malloc)                                                                                                  \
   X(free)                                                                                                    \
@@ -37,6 +46,10 @@
   X(create_module_v2)                                                                                        \
   X(create_function_v2)                                                                                      \
   X(declare_vtab)                                                                                            \
+  X(vtab_config)                                                                                             \
+  X(value_text)                                                                                              \
+  X(value_int64)                                                                                             \
+  X(value_type)                                                                                              \
   X(result_text)                                                                                             \
   X(result_int64)                                                                                            \
   X(result_null)                                                                                             \
@@ -46,6 +59,7 @@
 #define HF_API_MEMBER(name) __typeof__(&sqlite3_##name) name;
 typedef struct hf_api {
   HF_API_EACH(HF_API_MEMBER)
+  void (*interrupt)(sqlite3 *db);                  /* has another name in the table of load_extension() */
   const char *(*uri_key)(const char *name, int n); /* since 3.31, else NULL */
 } hf_api;
 #undef HF_API_MEMBER

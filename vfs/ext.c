@@ -21,6 +21,7 @@ static hf_api api_of(const sqlite3_api_routines *routines)
 #define HF_FILL(name) .name = routines->name,
   hf_api api = {HF_API_EACH(HF_FILL)};
 #undef HF_FILL
+  api.interrupt = routines->interruptx;
   if (api.libversion_number() >= 3031000) api.uri_key = routines->uri_key;
   return api;
 }

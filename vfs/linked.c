@@ -14,11 +14,12 @@
 #error "holdfast needs SQLite 3.15.0 or newer"
 #endif
 
-static hf_api linked_api(void)
+hf_api hf_api_linked(void)
 {
 #define HF_FILL(name) .name = sqlite3_##name,
   hf_api api = {HF_API_EACH(HF_FILL)};
 #undef HF_FILL
+  api.interrupt = sqlite3_interrupt;
 #if SQLITE_VERSION_NUMBER >= 3031000
   if (sqlite3_libversion_number() >= 3031000) api.uri_key = sqlite3_uri_key;
 #endif
@@ -27,7 +28,7 @@ static hf_api linked_api(void)
 
 static int register_linked(const holdfast_config *config, hf_vfs **out)
 {
-  hf_api api = linked_api();
+  hf_api api = hf_api_linked();
   char message[300] = "";
   int rc = hf_register(&api, config, out, message, sizeof message);
 
@@ -52,7 +53,7 @@ int holdfast_register(const char *unused)
 
 hf_vfs *hf_vfs_linked(void)
 {
-  hf_api api = linked_api();
+  hf_api api = hf_api_linked();
   return hf_vfs_in(&api);
 }
 

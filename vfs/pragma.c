@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "health.h"
 #include "records.h"
 #include "tables.h"
 
@@ -229,6 +230,29 @@ int hf_exclusive_ready(hf_vfs *owner, sqlite3 *db)
   return owner->api.exec(db, "PRAGMA main.locking_mode=EXCLUSIVE", NULL, NULL, NULL);
 }
 
+/* SQLite before 3.20 does not say which connection asks, and the check works on that one only. */
+static int health(hf_node *node, char **args)
+{
+  sqlite3 *db = node->pdb ? *node->pdb : NULL;
+  char schema[300];
+  hf_text out = {0};
+  int rc = SQLITE_ERROR;
+
+  if (!db)
+    hf_text_add(&out,
+                "holdfast_health: as a PRAGMA from SQLite 3.20 on; the table holdfast_health does the same");
+  else if (!schema_of(node, db, schema, sizeof schema))
+    hf_text_add(&out, "holdfast_health: no such schema");
+  else
+    rc = hf_health_pragma(&node->owner->api, db, schema, args[2], &out);
+  if (rc == SQLITE_OK || rc == SQLITE_ERROR) {
+    int given = answer_text(node, args, &out);
+    return given ? given : rc;
+  }
+  hf_text_free(&out);
+  return rc;
+}
+
 static int journal_mode(hf_node *node, char **args)
 {
   if (!args[2]) return SQLITE_NOTFOUND;
@@ -247,6 +271,7 @@ int hf_pragma(hf_node *node, char **args)
   if (strncasecmp(name, "holdfast", 8) != 0) return SQLITE_NOTFOUND;
   if (strcasecmp(name, "holdfast") == 0) return pragma_line(node, args);
   if (strcasecmp(name, "holdfast_status") == 0) return pragma_status(node, args);
+  if (strcasecmp(name, "holdfast_health") == 0) return health(node, args);
   for (int i = 0; i < hf_table_count; i++)
     if (strcasecmp(name, hf_tables[i].name) == 0) return pragma_table(node, args, &hf_tables[i]);
   return SQLITE_NOTFOUND;

@@ -131,7 +131,7 @@ hf_held hf_record_verify(int slot, dev_t device, ino_t inode);
 /* posix_<os>.c: the same for one descriptor and its units; called with `table` held */
 bool hf_posix_can_ask(int fd);
 hf_held hf_posix_held(int fd, unsigned units);
-hf_held hf_posix_shared(int fd, unsigned units); /* of a reader, who may be one of several */
+hf_held hf_posix_shared(int fd, unsigned units);          /* of a reader, who may be one of several */
 int hf_record_links(int slot, dev_t device, ino_t inode); /* how many names the inode has, -1 = not known */
 /* Words for reports: how locks of this inode are kept. */
 const char *hf_record_state(int slot, dev_t device, ino_t inode);

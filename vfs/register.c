@@ -80,6 +80,7 @@ static void unmake(hf_vfs *made)
 {
   pthread_mutex_destroy(&made->mutex);
   free(made->events);
+  free(made->health);
   free(made);
 }
 

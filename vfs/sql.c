@@ -187,6 +187,7 @@ int hf_connection_ready(hf_vfs *owner, sqlite3 *db)
     rc = owner->api.create_function_v2(db, "holdfast_version", 0, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
                                        version_functions[owner->slot], NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = attach_tables(owner, db);
+  if (rc == SQLITE_OK) rc = hf_health_attach(owner, db);
   if (rc == SQLITE_OK) rc = hf_exclusive_ready(owner, db);
   return rc;
 }

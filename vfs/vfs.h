@@ -64,6 +64,7 @@ typedef struct hf_cause {
 } hf_cause;
 
 typedef struct hf_node hf_node;
+typedef struct hf_health_memory hf_health_memory; /* health_memory.c */
 
 typedef struct hf_identity {
   uint64_t device, inode;
@@ -93,6 +94,7 @@ typedef struct hf_vfs {
   int64_t event_seq;
   hf_event *events; /* ring of HF_EVENTS */
   hf_cause causes[HF_CAUSES];
+  hf_health_memory *health; /* NULL until the first verdict */
 } hf_vfs;
 
 /*
@@ -161,6 +163,7 @@ int hf_register(const hf_api *api, const holdfast_config *config, hf_vfs **out, 
 hf_vfs *hf_vfs_of_stranger(
     sqlite3_vfs *vfs); /* also right for copies of our struct, and for strangers that lent our pointers */
 hf_vfs *hf_vfs_in(const hf_api *api); /* the one registered in that library, NULL = none */
+hf_api hf_api_linked(void);           /* linked.c: the library this code is linked with */
 hf_vfs *hf_vfs_linked(void);          /* linked.c: of the library this code is linked with, registering it */
 
 /* config.c */
@@ -228,5 +231,7 @@ void hf_report(hf_vfs *owner, const char *kind, const char *cause, const char *p
 /* sql.c: a connection has been opened: give it the SQL objects, and exclusive mode where its WAL needs that
  */
 int hf_connection_ready(hf_vfs *owner, sqlite3 *db);
+/* health_sql.c: the table holdfast_health on one connection */
+int hf_health_attach(hf_vfs *owner, sqlite3 *db);
 
 #endif

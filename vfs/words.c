@@ -17,7 +17,7 @@ enum { CODE_OK = 0, CODE_NOMEM = 7, CODE_CANTOPEN = 14, CODE_MISUSE = 21 };
 static const struct {
   const char *kind;
   int first; /* the number of the first word */
-  const char *words[12];
+  const char *words[17];
 } kinds[] = {
     {"rule", 1, {"wal-ok", "rollback-only", "rollback-one-host", "refuse", "read-only"}},
     {"class",
@@ -33,6 +33,14 @@ static const struct {
     {"assume", 0, {"nothing", "local", "one-host", "network"}},
     {"journal", 0, {"default", "delete", "truncate", "persist", "wal-exclusive"}},
     {"walguard", 0, {"default", "auto", "on", "off"}},
+    {"code", 0, {"fine", "suspect", "environment", "contention", "caller"}},
+    {"verdict", 1, {"ok", "damaged", "not_checked", "stale"}},
+    {"kind", 1, {"quick", "full", "fk", "fts"}},
+    {"reason",
+     0,
+     {"none", "busy", "io", "memory", "budget", "interrupted", "schema", "cached", "lock-lost", "unproven",
+      "unknown-finding", "not-sqlite", "read-only", "caller", "never"}},
+    {"finding", 1, {"structure", "index", "constraint", "reference", "virtual", "unknown"}},
 };
 
 const char *holdfast_word(const char *kind, int value)
