@@ -466,6 +466,53 @@ HOLDFAST_API char *holdfast_health_coverage(const holdfast_health_report *report
  */
 HOLDFAST_API int holdfast_health_evidence(struct sqlite3 *db, const char *schema, int copies_max,
                                           int64_t bytes_max, int *made, char *name, size_t size);
+/* ---------------------------------------------------------------- who holds the locks */
+
+/* One lock and who has it. Texts are cut at their size, never NULL. Since 0.1. */
+typedef struct holdfast_holder {
+  char lock[16]; /* SHARED, RESERVED, PENDING, EXCLUSIVE (the level of the database file, each includes those
+                    before it); WAL_WRITE, WAL_CKPT, WAL_RECOVER, WAL_READ0 .. WAL_READ4; DMS (has the WAL
+                    database open); OTHER (a lock that SQLite does not take, on bytes that it uses) */
+  char mode[8];  /* "read" or "write" */
+  int64_t pid;   /* 0: somebody who cannot be seen from here */
+  char command[64];       /* the program's short name */
+  char command_line[256]; /* with its arguments; "" when they may not be read */
+  char state[16]; /* running; stopped (SIGSTOP: no waiting helps); frozen (a paused container); traced (by a
+                     debugger); blocked (waits for a disk or a server); ended; unseen; remote */
+  int mine;       /* 1: this process */
+  uint64_t connection; /* number of the connection in this process, 0 = not known */
+  int64_t thread;      /* kernel's number of the thread that took it, 0 = not known */
+  int64_t since_ms;    /* for how long; -1 = not known, as for every other process */
+  char sql[256];       /* statement that took it, "" = not known */
+} holdfast_holder;
+
+typedef struct holdfast_holders {
+  size_t struct_size; /* in: sizeof(holdfast_holders) */
+  int count;
+  int complete;        /* 1: whoever else there is holds no lock that this kernel knows of */
+  char unseen[512];    /* what could not be seen and why, one sentence; "" when complete */
+  holdfast_holder *at; /* count of them, the strongest first; holdfast_holders_free() */
+} holdfast_holders;
+
+/*
+ * Who holds a lock of this database, now? Found in /proc, so that the database, its -wal and its -shm are
+ * never opened and nobody is disturbed: plain SQLite and holdfast, POSIX and OFD locks alike. Takes about two
+ * microseconds for each open descriptor of the machine. Locks that come and go while it looks may be missed.
+ * A user other than root sees the owners of his own processes only. What other machines hold through a server
+ * is not seen; only a program that has the database open can be told that somebody does (the table
+ * holdfast_lock_holders). *out is not touched on failure. Returns SQLITE_OK, SQLITE_CANTOPEN (no such file),
+ * SQLITE_NOTFOUND (not on this system), SQLITE_NOMEM or SQLITE_MISUSE. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_lock_holders(const char *path, holdfast_holders *out);
+
+/* sqlite3_file_control(db, schema, HOLDFAST_FCNTL_HOLDERS, holdfast_holders *): the same for an open
+ * database, with connection, thread, since_ms and sql of this library's own connections, and with an answer
+ * by the file system for owners that cannot be seen. SQLITE_NOTFOUND when the file is not under the shim.
+ * Since 0.1. */
+#define HOLDFAST_FCNTL_HOLDERS 0x48460002
+
+/* Gives the rows back; harmless on a zeroed structure. Since 0.1. */
+HOLDFAST_API void holdfast_holders_free(holdfast_holders *holders);
 
 /* ---------------------------------------------------------------- extension entry points */
 

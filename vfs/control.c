@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vfs.h"
+#include "holders.h"
 
 static int base_control(hf_node *node, int op, void *arg)
 {
@@ -44,6 +44,19 @@ static int mount_of(hf_node *node, holdfast_mount *out)
   return SQLITE_OK;
 }
 
+static int holders_of(const hf_node *node, holdfast_holders *out)
+{
+  hf_holders all;
+  int rc;
+
+  if (!out || out->struct_size < sizeof *out) return SQLITE_MISUSE;
+  rc = hf_holders_of(node->owner, node, &all);
+  if (rc) return rc;
+  rc = hf_holders_public(&all, out);
+  hf_holders_free(&all);
+  return rc;
+}
+
 static __attribute__((noinline)) int control(sqlite3_file *file, int op, void *arg)
 {
   hf_node *node = hf_node_of(file);
@@ -60,6 +73,7 @@ static __attribute__((noinline)) int control(sqlite3_file *file, int op, void *a
     if (!node->wal_allowed && *(sqlite3_int64 *)arg > 0) *(sqlite3_int64 *)arg = 0;
     return base_control(node, op, arg);
   case HOLDFAST_FCNTL_MOUNT: return mount_of(node, arg);
+  case HOLDFAST_FCNTL_HOLDERS: return holders_of(node, arg);
   default: return base_control(node, op, arg);
   }
 }

@@ -133,6 +133,11 @@ bool hf_posix_can_ask(int fd);
 hf_held hf_posix_held(int fd, unsigned units);
 hf_held hf_posix_shared(int fd, unsigned units);          /* of a reader, who may be one of several */
 int hf_record_links(int slot, dev_t device, ino_t inode); /* how many names the inode has, -1 = not known */
+/*
+ * Does somebody hold a lock on unit number `unit` that our own locks are not? Asked by F_OFD_GETLK through
+ * the private descriptor. *pid: 0 = an owner without a number (an OFD lock, a container, another machine).
+ */
+bool hf_record_ask(int slot, dev_t device, ino_t inode, int unit, bool *write, int64_t *pid);
 /* Words for reports: how locks of this inode are kept. */
 const char *hf_record_state(int slot, dev_t device, ino_t inode);
 

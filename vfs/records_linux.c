@@ -608,6 +608,32 @@ int hf_record_links(int slot, dev_t device, ino_t inode)
   return links;
 }
 
+/*
+ * Where a server answers, the question is asked without the mutex. The descriptor may be closed meanwhile, or
+ * even be another file's: then the answer is wrong and nothing else.
+ */
+bool hf_record_ask(int slot, dev_t device, ino_t inode, int unit, bool *write, int64_t *pid)
+{
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  const hf_record *record;
+  int fd, rc = -1;
+
+  hf_unit_range(unit, &lock.l_start, &lock.l_len);
+  pthread_mutex_lock(&table);
+  record = find(slot, device, inode);
+  fd = record ? atomic_load_explicit(&record->fd, memory_order_relaxed) : -1;
+  if (fd >= 0 && device_index((uint64_t)device) < 0) {
+    rc = fcntl(fd, F_OFD_GETLK, &lock);
+    fd = -1;
+  }
+  pthread_mutex_unlock(&table);
+  if (fd >= 0) rc = fcntl(fd, F_OFD_GETLK, &lock);
+  if (rc || lock.l_type == F_UNLCK) return false;
+  *write = lock.l_type == F_WRLCK;
+  *pid = lock.l_pid > 0 ? lock.l_pid : 0;
+  return true;
+}
+
 const char *hf_record_state(int slot, dev_t device, ino_t inode)
 {
   const char *word = "none";

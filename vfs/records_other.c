@@ -85,6 +85,12 @@ int hf_record_links(int slot, dev_t device, ino_t inode)
   (void)slot, (void)device, (void)inode;
   return -1;
 }
+bool hf_record_ask(int slot, dev_t device, ino_t inode, int unit, bool *write, int64_t *pid)
+{
+  (void)slot, (void)device, (void)inode, (void)unit, (void)write, (void)pid;
+  return false;
+}
+
 const char *hf_record_state(int slot, dev_t device, ino_t inode)
 {
   (void)slot, (void)device, (void)inode;

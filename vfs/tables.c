@@ -1,5 +1,5 @@
 /*
- * tables.c - the rows of holdfast_mount and holdfast_events.
+ * tables.c - the rows of holdfast_mount, holdfast_lock_holders and holdfast_events.
  *
  * A table shows every file of its SQLite library, not only the connection's own, because the question is
  * often asked from another connection. Everything is copied under the mutex and shown without it.
@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "holders.h"
 
 static hf_cell *new_row(hf_rows *rows)
 {
@@ -124,9 +126,55 @@ static void fill_events(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
   pthread_mutex_unlock(&owner->mutex);
 }
 
+/* ---------------------------------------------------------------- holdfast_lock_holders */
+
+static const char *const holder_columns[] = {"path", "lock",       "mode",   "pid",      "command", "state",
+                                             "mine", "connection", "thread", "since_ms", "sql",     NULL};
+
+/* What is not known is NULL. */
+static void put_known(hf_cell **cell, int64_t value, bool known)
+{
+  if (known)
+    put_integer(cell, value);
+  else
+    ++*cell;
+}
+
+static void put_holder(hf_rows *rows, const char *path, const holdfast_holder *is)
+{
+  hf_cell *cell = new_row(rows);
+
+  if (!cell) return;
+  put_text(rows, &cell, path);
+  put_text(rows, &cell, is->lock);
+  put_text(rows, &cell, is->mode);
+  put_known(&cell, is->pid, is->pid > 0);
+  put_text(rows, &cell, is->command[0] ? is->command : NULL);
+  put_text(rows, &cell, is->state);
+  put_integer(&cell, is->mine);
+  put_known(&cell, (int64_t)is->connection, is->connection > 0);
+  put_known(&cell, is->thread, is->thread > 0);
+  put_known(&cell, is->since_ms, is->since_ms >= 0);
+  put_text(rows, &cell, is->sql[0] ? is->sql : NULL);
+}
+
+static void fill_holders(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
+{
+  hf_holders all;
+
+  (void)db;
+  if (hf_holders_of(owner, NULL, &all) != SQLITE_OK) {
+    rows->failed = true;
+    return;
+  }
+  for (int i = 0; i < all.count; i++) put_holder(rows, all.targets[all.at[i].target].path, &all.at[i].is);
+  hf_holders_free(&all);
+}
+
 /* ---------------------------------------------------------------- all tables */
 
 const hf_table hf_tables[] = {{"holdfast_mount", mount_columns, fill_mount},
+                              {"holdfast_lock_holders", holder_columns, fill_holders},
                               {"holdfast_events", event_columns, fill_events}};
 const int hf_table_count = sizeof hf_tables / sizeof *hf_tables;
 
