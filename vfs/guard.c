@@ -289,13 +289,24 @@ int hf_guard_last_close(hf_node *node)
 
 /* ---------------------------------------------------------------- locks that cannot be owned */
 
+/* In WAL mode what a writer holds is on the -shm. */
+static hf_held held_now(const hf_node *node)
+{
+  int slot = node->owner->slot;
+  hf_held held = hf_record_verify(slot, (dev_t)node->self.device, (ino_t)node->self.inode);
+
+  if (held == HF_HELD_UNKNOWN && node->wal_files && node->shm.known)
+    held = hf_record_verify(slot, (dev_t)node->shm.device, (ino_t)node->shm.inode);
+  return held;
+}
+
 /* What was lost stays lost until the transaction is over: its rollback would write old pages, too. */
 int hf_guard_still_held(hf_node *node)
 {
   hf_held held;
 
   if (node->lost) return SQLITE_IOERR_LOCK;
-  held = hf_record_verify(node->owner->slot, (dev_t)node->self.device, (ino_t)node->self.inode);
+  held = held_now(node);
   if (held == HF_HELD_OWNED) node->verify = false; /* as long as this handle is open */
   if (held != HF_HELD_NOT) return SQLITE_OK;
   node->lost = node->verify_next = true;

@@ -94,6 +94,7 @@ static __attribute__((noinline)) int lock_exclusive(sqlite3_file *file, int offs
   rc = base_lock(node, offset, n, flags);
   if (rc || !checkpoint) return rc;
   rc = hf_guard_identity(node, true);
+  node->verify_next = node->verify;
   if (HF_UNLIKELY(rc))
     (void)base_lock(node, offset, n, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
   return rc;

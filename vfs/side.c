@@ -93,6 +93,7 @@ static int hf_wal_xWrite(sqlite3_file *file, const void *data, int amount, sqlit
 
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
   if (hf_guard_is_latched(at->of)) return hf_guard_refusal(at->of);
+  if (HF_UNLIKELY(at->of->verify) && hf_guard_still_held(at->of)) return SQLITE_IOERR_LOCK;
   return hf_guard_written(at->of, at->base->pMethods->xWrite(at->base, data, amount, offset),
                           "a write of the -wal failed");
 }

@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -167,20 +168,75 @@ static void compare(const char *place, void (*before)(void))
   printf("%-24s plain %d of %d lost, holdfast %d\n", place, plain, all, shimmed);
 }
 
+/* In WAL mode the close of the -shm is what does it. A log that two write is overwritten, or ends malformed.
+ */
+static int lost_wal(int shim, void (*before)(void), int rounds, bool more)
+{
+  peer *p, *outside;
+  int left = 0;
+
+  scene_make("wal", FILLED);
+  outside = holder_in(SHIM_NO, NULL, "wal"); /* keeps the -wal through our closing and opening */
+  p = holder_in(shim, before, "wal");
+  scene_must(p, "INSERT INTO t(who) VALUES(0)"); /* the reader of an empty log notices by itself */
+  for (int i = 0; i < rounds; i++) {
+    scene_must(p, "BEGIN IMMEDIATE; " ADD);
+    CHECK_INT("the stray close", peer_call(p, stray_shm), SQLITE_OK);
+    CHECK_STR("outside", peer_ask(outside, 0, "INSERT INTO t(who) VALUES(2)"), "");
+    if (more)
+      (void)peer_sql(p, 0, "PRAGMA cache_size=4; UPDATE t SET v='x'||v WHERE who=0"); /* the commit counts */
+    if (peer_sql(p, 0, "COMMIT")) (void)peer_sql(p, 0, "ROLLBACK"); /* SQLite may have done it */
+    if (!shim) continue;
+    CHECK_HAS("it is reported", peer_ask(p, 0, "PRAGMA holdfast_events"), "\"lock-lost\"");
+    CHECK_INT("it writes no more", peer_sql(p, 0, "INSERT INTO t(who) VALUES(1)"), SQLITE_IOERR_LOCK);
+    CHECK_INT("it still reads", peer_sql(p, 0, "SELECT count(*) FROM t"), SQLITE_OK);
+    CHECK_INT("close", peer_close(p, 0), SQLITE_OK);
+    CHECK_INT("open again", peer_open(p, 0, SCENE_DB, 0), SQLITE_OK);
+    CHECK_STR("this one writes", peer_ask(p, 0, "INSERT INTO t(who) VALUES(3)"), "");
+  }
+  CHECK_INT("end", peer_end(p), 0);
+  CHECK_INT("end of the one outside", peer_end(outside), 0);
+  (void)sscanf(scene_look("SELECT count(*) FROM t NOT INDEXED WHERE who=2"), "%d", &left);
+  if (shim) {
+    CHECK_STR("who", scene_look("SELECT sum(who=1), count(*)-sum(who=0) FROM t; PRAGMA integrity_check"),
+              rounds == 2 ? "0|4\nok" : "0|40\nok");
+    CHECK_TRUE("no lock is left", !scene_locks_left());
+  }
+  return rounds - left;
+}
+
+static void compare_wal(const char *place, void (*before)(void))
+{
+  int rounds = scene_rounds(2, 20), plain = 0, shimmed = 0;
+
+  for (int more = 0; more < 2; more++) {
+    check_scene("%s, WAL, %s; plain", place, more ? "more changes" : "no more");
+    plain += lost_wal(SHIM_NO, before, rounds, more);
+    check_scene("%s, WAL, %s; holdfast", place, more ? "more changes" : "no more");
+    shimmed += lost_wal(SHIM_YES, before, rounds, more);
+  }
+  check_scene("%s, WAL", place);
+  CHECK_TRUE("the control loses commits", plain > 0);
+  CHECK_INT("commits lost", shimmed, 0);
+  printf("%-24s plain %d of %d lost, holdfast %d; WAL\n", place, plain, 2 * rounds, shimmed);
+}
+
 /* Without a stray close nothing is refused: a look that cried wolf would be worse than none. */
-static void no_false_alarm(const char *place, void (*before)(void))
+static void no_false_alarm(const char *place, void (*before)(void), const char *journal)
 {
   peer *p;
 
-  check_scene("%s, nobody closes anything", place);
-  scene_make("delete", NULL);
-  p = holder_in(SHIM_YES, before, "delete");
+  check_scene("%s, %s, nobody closes anything", place, journal);
+  scene_make(journal, NULL);
+  p = holder_in(SHIM_YES, before, journal);
   CHECK_HAS("the lock is looked at", peer_ask(p, 0, "PRAGMA holdfast_status"), "\"verified\"");
   for (int i = 0; i < 50; i++)
     CHECK_STR("insert", peer_ask(p, 0, "BEGIN; INSERT INTO t(who) VALUES(1); COMMIT"), "");
   CHECK_STR("spilled",
             peer_ask(p, 0, "PRAGMA cache_size=4; BEGIN; UPDATE t SET v=randomblob(3000); ROLLBACK"), "");
   CHECK_STR("rows", peer_ask(p, 0, "SELECT count(*), count(v) FROM t"), "50|0");
+  if (strcmp(journal, "wal") == 0)
+    CHECK_HAS("a checkpoint", peer_ask(p, 0, "PRAGMA wal_checkpoint(TRUNCATE)"), "0|0|0");
   CHECK_HAS_NOT("no event", peer_ask(p, 0, "PRAGMA holdfast_events"), "lock-lost");
   CHECK_INT("end", peer_end(p), 0);
 }
@@ -213,14 +269,19 @@ static void on_fuse(void)
   }
   if (!getcwd(home, sizeof home) || chdir("fuse")) check_broken("chdir");
   compare("FUSE (bindfs)", NULL);
-  no_false_alarm("FUSE (bindfs)", NULL);
+  no_false_alarm("FUSE (bindfs)", NULL, "delete");
+  if (setenv("HOLDFAST_ASSUME", "local", 1)) check_broken("setenv"); /* else WAL is not allowed there */
+  compare_wal("FUSE (bindfs)", NULL);
+  no_false_alarm("FUSE (bindfs)", NULL, "wal");
   if (chdir(home) || umount2("fuse", MNT_DETACH)) check_broken("umount"); /* which also ends the server */
 }
 
 int main(void)
 {
   compare("no OFD locks", without_ofd);
-  no_false_alarm("no OFD locks", without_ofd);
+  compare_wal("no OFD locks", without_ofd);
+  no_false_alarm("no OFD locks", without_ofd, "delete");
+  no_false_alarm("no OFD locks", without_ofd, "wal");
   on_fuse();
   return check_done();
 }

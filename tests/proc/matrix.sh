@@ -5,7 +5,7 @@
 # ONLY="f01_own_locks" take a part, and then nothing is written unless OUT is set.
 set -u
 all_fs="ext4 tmpfs overlay xfs btrfs"
-all_programs="f01_own_locks f01_openers f02_wal_unlinked f03_two_wals f04_two_libraries f14_fork f15_replaced f16_hard_link
+all_programs="f01_own_locks f01_openers f01_not_owned f02_wal_unlinked f03_two_wals f04_two_libraries f14_fork f15_replaced f16_hard_link
 f17_mixed_protocols f18_mode_flip f19_wal_reset f21_after_io_error mixed_writers"
 size=2G
 
