@@ -23,6 +23,7 @@
 
 bool hf_classify_knows(int code);    /* has the table of classify.c a line for it? */
 int hf_finding_of(const char *line); /* HOLDFAST_FINDING_... of one line of an integrity check */
+int hf_line_code(const char *line);  /* SQLite's code that such a line tells of, 0 = none */
 int hf_why_of(int code,
               const char *text);      /* HOLDFAST_WHY_... of a failed statement; _NONE = it is a finding */
 int hf_health_kind(const char *word); /* -1 = no such kind */
@@ -120,8 +121,10 @@ typedef struct hf_outcome {
   bool cut;  /* by our own timer: begin again */
   bool gone; /* there is no such table any more */
   int count, damage, unknown;
-  hf_finding *findings; /* HF_FINDINGS places, the run's */
-  char text[256];
+  int line_why, line_code; /* a line tells of a page that could not be read: nothing counts then */
+  int maps;                /* damage that may be a pointer map page that could not be read, too */
+  hf_finding *findings;    /* HF_FINDINGS places, the run's */
+  char text[256], unread[256];
 } hf_outcome;
 
 struct holdfast_health_run {
@@ -135,6 +138,7 @@ struct holdfast_health_run {
   bool inside;       /* called by a SQL statement of this connection: no BEGIN, no interrupt */
   bool fresh_given;  /* inside: the cache was emptied before that statement began */
   bool was_database; /* this connection has read it as a database before */
+  bool began;        /* our own transaction is open */
   bool over;
   bool wants_fresh; /* inside: damage was seen, and a new snapshot is needed to confirm it */
   int seen;         /* how often the present piece found damage */
@@ -177,12 +181,14 @@ void hf_outcome_add(hf_outcome *out, int kind, int what, const char *object, con
 
 /* health_header.c: inside a read transaction. */
 void hf_header_check(holdfast_health_run *run, hf_outcome *out);
+bool hf_file_readable(holdfast_health_run *run); /* every byte of it */
 bool hf_header_overwritten(holdfast_health_run *run, char *text, size_t size);
 
 /* health_disk.c */
 enum { HF_LOCKS_INTACT, HF_LOCKS_LOST, HF_LOCKS_UNKNOWN };
 int hf_disk_begin(holdfast_health_run *run, bool *cached); /* BEGIN, with page 1 read from the disk */
 void hf_disk_end(holdfast_health_run *run);
+bool hf_disk_empty(const holdfast_health_run *run);
 int64_t hf_disk_misses(const hf_api *api, sqlite3 *db);
 bool hf_disk_idle(const hf_api *api, sqlite3 *db,
                   int statements); /* no transaction, no other busy statement */

@@ -31,6 +31,15 @@ int64_t hf_disk_misses(const hf_api *api, sqlite3 *db)
   return api->db_status(db, SQLITE_DBSTATUS_CACHE_MISS, &now, &high, 0) == SQLITE_OK ? now : 0;
 }
 
+/* Of an empty file no page is ever read. */
+bool hf_disk_empty(const holdfast_health_run *run)
+{
+  sqlite3_file *file = hf_file_of(run->api, run->db, run->schema);
+  sqlite3_int64 size = 1;
+
+  return file && file->pMethods->xFileSize(file, &size) == SQLITE_OK && size == 0;
+}
+
 int hf_disk_begin(holdfast_health_run *run, bool *cached)
 {
   const hf_api *api = run->api;
@@ -49,16 +58,19 @@ int hf_disk_begin(holdfast_health_run *run, bool *cached)
   before = hf_disk_misses(api, run->db);
   rc = api->exec(run->db, "BEGIN", NULL, NULL, NULL);
   if (rc) return rc;
+  run->began = true;
   snprintf(sql, sizeof sql, "PRAGMA \"%s\".schema_version", run->schema);
   rc = hf_sql_number(api, run->db, sql, &ignored);
-  *cached = rc == SQLITE_OK && hf_disk_misses(api, run->db) == before;
+  *cached = rc == SQLITE_OK && hf_disk_misses(api, run->db) == before && !hf_disk_empty(run);
   return rc;
 }
 
+/* Only what hf_disk_begin() began: a transaction of the program is the program's. */
 void hf_disk_end(holdfast_health_run *run)
 {
-  if (!run->inside && !run->api->get_autocommit(run->db))
+  if (run->began && !run->api->get_autocommit(run->db))
     (void)run->api->exec(run->db, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
+  run->began = false;
 }
 
 /* ---------------------------------------------------------------- locks */

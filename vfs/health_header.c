@@ -5,6 +5,7 @@
  * be writing them and they need not be the newest, so there only what no checkpoint changes is looked at.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "health.h"
@@ -77,6 +78,20 @@ bool hf_header_overwritten(holdfast_health_run *run, char *text, size_t size)
     return false;
   snprintf(text, size, "the header of the file is overwritten");
   return true;
+}
+
+bool hf_file_readable(holdfast_health_run *run)
+{
+  enum { CHUNK = 1 << 16 };
+  sqlite3_file *file = hf_file_of(run->api, run->db, run->schema);
+  sqlite3_int64 bytes = 0;
+  char *chunk = malloc(CHUNK);
+  bool all = chunk && file && file->pMethods->xFileSize(file, &bytes) == SQLITE_OK;
+
+  for (sqlite3_int64 at = 0; all && at < bytes; at += CHUNK)
+    all = file->pMethods->xRead(file, chunk, bytes - at < CHUNK ? (int)(bytes - at) : CHUNK, at) == SQLITE_OK;
+  free(chunk);
+  return all;
 }
 
 /* With a journal that rolls back, the header and the file's size belong together. */

@@ -83,6 +83,13 @@ static void add_lines(holdfast_health_run *run, const hf_piece *piece, const cha
     snprintf(line, sizeof line, "%.*s", (int)length, row);
     row += length + (row[length] == '\n');
     if (!line[0] || strncmp(line, "*** in database ", 16) == 0) continue;
+    if (hf_line_code(line) && hf_why_of(hf_line_code(line), "")) {
+      out->line_code = hf_line_code(line);
+      out->line_why = hf_why_of(out->line_code, "");
+      snprintf(out->unread, sizeof out->unread, "%s", line);
+      continue;
+    }
+    out->maps += strncmp(line, "Failed to read ptrmap", 21) == 0;
     what = of_rtree ? HOLDFAST_FINDING_VIRTUAL : hf_finding_of(line);
     if (piece->external && what == HOLDFAST_FINDING_VIRTUAL) what = HOLDFAST_FINDING_CONSTRAINT;
     hf_outcome_add(out, run->set.kind, what, piece->name, line);
@@ -170,17 +177,33 @@ static void no_memory(hf_outcome *out)
   out->code = SQLITE_NOMEM;
 }
 
-/* Damage that was read without a lock that can be shown to be held is no damage. */
+/* A page that could not be read makes everything else that was said doubtful: pages behind it are "never
+ * used". */
+static void look_at_reads(holdfast_health_run *run, hf_outcome *out)
+{
+  if (!out->line_why && out->maps && out->maps == out->damage && !hf_file_readable(run)) {
+    out->line_why = HOLDFAST_WHY_IO;
+    out->line_code = SQLITE_IOERR_READ;
+    snprintf(out->unread, sizeof out->unread, "the file cannot be read to its end");
+  }
+  if (!out->line_why) return;
+  out->why = out->line_why;
+  out->code = out->line_code;
+  snprintf(out->text, sizeof out->text, "%s", out->unread);
+}
+
+/* What was read without a lock says nothing. Damage needs a lock that can be shown to be held. */
 static void look_at_locks(holdfast_health_run *run, hf_outcome *out)
 {
-  switch (out->damage ? hf_locks_state(hf_health_node(run)) : HF_LOCKS_INTACT) {
+  switch (hf_locks_state(hf_health_node(run))) {
   case HF_LOCKS_INTACT: return;
   case HF_LOCKS_LOST:
     out->why = HOLDFAST_WHY_LOCK;
     snprintf(out->text, sizeof out->text,
              "a lock was lost, or the file was replaced, while it was read: what was read says nothing");
     break;
-  default: out->why = HOLDFAST_WHY_UNPROVEN;
+  default:
+    if (out->damage) out->why = HOLDFAST_WHY_UNPROVEN;
   }
 }
 
@@ -206,8 +229,9 @@ void hf_piece_run(holdfast_health_run *run, hf_piece *piece, int64_t deadline_ns
   fired = hf_timer_disarm(&run->timer);
   if (fired) {
     *out = (hf_outcome){.findings = places, .cut = true, .why = HOLDFAST_WHY_BUDGET};
-  } else if (!out->why) {
-    look_at_locks(run, out);
+  } else {
+    if (!out->why) look_at_reads(run, out);
+    if (!out->why) look_at_locks(run, out);
   }
   hf_disk_end(run);
 }

@@ -140,14 +140,17 @@ static int xClose(sqlite3_vtab_cursor *c)
 
 /* ---------------------------------------------------------------- running it */
 
-/* Was the cache emptied for this very execution? Then page 1 has been read from the disk since: a miss. */
-static bool is_fresh(vtab *v)
+/*
+ * Was the cache emptied for this very execution? Then page 1 of "main" has been read from the disk since: a
+ * miss. Of an attached database nothing has been read yet.
+ */
+static bool is_fresh(vtab *v, const holdfast_health_run *run)
 {
-  bool fresh = v->emptied_ns && hf_now_ns() - v->emptied_ns < FRESH_FOR_NS &&
-               hf_disk_misses(v->api, v->db) > v->misses && hf_disk_idle(v->api, v->db, 1);
+  bool fresh = v->emptied_ns && hf_now_ns() - v->emptied_ns < FRESH_FOR_NS && hf_disk_idle(v->api, v->db, 1);
 
   v->emptied_ns = 0;
-  return fresh;
+  if (strcmp(run->schema, "main") != 0) return fresh;
+  return fresh && (hf_disk_misses(v->api, v->db) > v->misses || hf_disk_empty(run));
 }
 
 static int refuse(vtab *v, const char *why)
@@ -212,7 +215,7 @@ static int xFilter(sqlite3_vtab_cursor *c, int number, const char *string, int a
   v->confirming = NULL;
   if (!run) rc = begin(v, number, argv, &run);
   if (rc) return rc;
-  run->fresh_given = is_fresh(v);
+  run->fresh_given = is_fresh(v, run);
   if (!run->over && !run->fresh_given && v->asked < ASK_AGAIN && v->api->get_autocommit(v->db)) {
     v->confirming = run;
     return ask_again(v);

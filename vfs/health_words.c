@@ -7,6 +7,7 @@
  * the next one. The texts are those of SQLite 3.15 to 3.54.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "health.h"
@@ -28,7 +29,6 @@ static const struct {
     {"Failed to read ptrmap", HOLDFAST_FINDING_STRUCTURE},
     {"invalid page number ", HOLDFAST_FINDING_STRUCTURE},
     {"2nd reference to page ", HOLDFAST_FINDING_STRUCTURE},
-    {"failed to get page ", HOLDFAST_FINDING_STRUCTURE},
     {"max rootpage (", HOLDFAST_FINDING_STRUCTURE},
     {"incremental_vacuum enabled with ", HOLDFAST_FINDING_STRUCTURE},
     {"Outstanding page count goes from ", HOLDFAST_FINDING_STRUCTURE},
@@ -62,6 +62,19 @@ int hf_finding_of(const char *line)
   if (begins(line, "index ") && strstr(line, " stores an imprecise floating-point value "))
     return HOLDFAST_FINDING_CONSTRAINT;
   return HOLDFAST_FINDING_UNKNOWN;
+}
+
+/*
+ * A page that could not be read is a row of the answer like any other: "unable to get the page. error
+ * code=266", "failed to get page 124". Numbers of pages were looked at before, so there it was the disk, or
+ * memory.
+ */
+int hf_line_code(const char *line)
+{
+  const char *code = strstr(line, "error code");
+
+  if (strstr(line, "failed to get page ")) return SQLITE_IOERR;
+  return code ? atoi(code + 11) : SQLITE_OK; /* behind "error code=" or "error code " */
 }
 
 /*

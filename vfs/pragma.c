@@ -242,7 +242,7 @@ static int health(hf_node *node, char **args)
     hf_text_add(&out,
                 "holdfast_health: as a PRAGMA from SQLite 3.20 on; the table holdfast_health does the same");
   else if (!schema_of(node, db, schema, sizeof schema))
-    hf_text_add(&out, "holdfast_health: no such schema");
+    rc = SQLITE_NOMEM; /* it is one of the connection's own */
   else
     rc = hf_health_pragma(&node->owner->api, db, schema, args[2], &out);
   if (rc == SQLITE_OK || rc == SQLITE_ERROR) {

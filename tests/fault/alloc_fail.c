@@ -120,6 +120,16 @@ static int close_database(char *out)
   return rc;
 }
 
+/* A check that lacks memory says so in its verdict, and never that the database is damaged. */
+static int check_health(char *out)
+{
+  int rc =
+      sql_text(db, "SELECT verdict, reason FROM holdfast_health('quick', NULL, 'main', 1)", out, STEP_TEXT);
+
+  if (rc || strcmp(out, "not_checked|memory") != 0) return rc;
+  return SQLITE_NOMEM;
+}
+
 static const struct step {
   const char *name; /* SQL where there is no function */
   int (*function)(char *out);
@@ -136,6 +146,7 @@ static const struct step {
     {"SELECT rule, class FROM holdfast_mount WHERE schema = 'main'", NULL, "rollback-only|network"},
     {"SELECT count(*) > 0 FROM holdfast_events WHERE path LIKE '%/a.db'", NULL, "1"},
     {"SELECT holdfast_version() LIKE '0.%'", NULL, "1"},
+    {"check", check_health, "ok|"},
     {"ATTACH 'b.db' AS b", NULL, ""},
     {"PRAGMA b.journal_mode=WAL", NULL, "delete"},
     {"DETACH b", NULL, ""},

@@ -5,47 +5,19 @@
  * then the one that believes to be the writer commits. Plain SQLite writes over what was committed outside.
  * holdfast looks before the first write of a transaction, finds the lock gone, and writes nothing.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "files.h"
+#include "sandbox.h"
 #include "scene.h"
-
-#ifndef F_OFD_GETLK
-#error "the C library has no F_OFD_GETLK"
-#endif
-
-/* From now on fcntl() of this process knows no OFD commands, as a kernel before 3.15. */
-static void without_ofd(void)
-{
-  struct sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fcntl, 0, 4),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, F_OFD_GETLK, 0, 2),
-      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, F_OFD_SETLKW, 1, 0),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  struct sock_fprog filter = {sizeof code / sizeof code[0], code};
-
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
-    check_skip("no seccomp filter can be had here");
-}
 
 #define FILLED                                                                                               \
   "WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM i WHERE x<400) "                               \
@@ -278,10 +250,10 @@ static void on_fuse(void)
 
 int main(void)
 {
-  compare("no OFD locks", without_ofd);
-  compare_wal("no OFD locks", without_ofd);
-  no_false_alarm("no OFD locks", without_ofd, "delete");
-  no_false_alarm("no OFD locks", without_ofd, "wal");
+  compare("no OFD locks", sandbox_without_ofd);
+  compare_wal("no OFD locks", sandbox_without_ofd);
+  no_false_alarm("no OFD locks", sandbox_without_ofd, "delete");
+  no_false_alarm("no OFD locks", sandbox_without_ofd, "wal");
   on_fuse();
   return check_done();
 }

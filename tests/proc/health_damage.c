@@ -8,13 +8,12 @@
  * table and through the C functions. HF_LONG=1: 1,600 copies.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "asked.h"
 #include "check.h"
 #include "damage.h"
 #include "files.h"
-#include "holdfast.h"
 #include "peer.h"
 #include "scene.h"
 
@@ -30,36 +29,6 @@ static const char *const names[WAYS] = {"d.db", "d.db", "d.db", "file:d.db?cache
 static int cases, blind,
     by_pragma; /* in how many the control saw nothing; answers that the table could not give */
 
-static void linked(void)
-{
-  if (holdfast_register(NULL) != SQLITE_OK) exit(3);
-}
-
-/* In the peer: a check of `kind` in slices of 5 ms. */
-static int check_kind(sqlite3 **db, int kind, char *out, size_t size)
-{
-  holdfast_health_options options = {.struct_size = sizeof options, .kind = kind};
-  holdfast_health_report report = {.struct_size = sizeof report};
-  holdfast_health_run *run;
-  int rc = holdfast_health_begin(db[0], "main", &options, &run);
-
-  if (rc) return rc;
-  while (holdfast_health_step(run, 5) == SQLITE_ROW) continue;
-  (void)holdfast_health_report_of(run, &report);
-  (void)snprintf(out, size, "%s|%s|%d|%s", holdfast_word("verdict", report.verdict),
-                 holdfast_word("reason", report.reason), report.damage > 0, report.text);
-  holdfast_health_end(run);
-  return SQLITE_OK;
-}
-static int quick_in_c(sqlite3 **db, char *out, size_t size)
-{
-  return check_kind(db, HOLDFAST_HEALTH_QUICK, out, size);
-}
-static int full_in_c(sqlite3 **db, char *out, size_t size)
-{
-  return check_kind(db, HOLDFAST_HEALTH_FULL, out, size);
-}
-
 /* Where page 1 is broken SQLite cannot begin the statement that reads the table; the PRAGMA needs no
  * transaction. */
 static const char *ask_health(peer *p, int way, bool full)
@@ -67,10 +36,7 @@ static const char *ask_health(peer *p, int way, bool full)
   static char answer[300];
   const char *text;
 
-  if (way == WAY_C) {
-    (void)peer_call(p, full ? full_in_c : quick_in_c); /* its text tells */
-    return peer_text(p);
-  }
+  if (way == WAY_C) return asked_of(p, full ? asked_full : asked_quick);
   text = peer_ask(p, 0,
                   full ? "SELECT verdict, ifnull(reason, 'none'), finding IS NOT NULL, text FROM "
                          "holdfast_health('full') LIMIT 1"
@@ -89,7 +55,7 @@ static const char *ask_health(peer *p, int way, bool full)
  * cache. */
 static peer *reader(int way)
 {
-  peer *p = way == WAY_C ? peer_start_in(SHIM_NO, NULL, linked) : peer_start(SHIM_YES, NULL);
+  peer *p = way == WAY_C ? asked_start(NULL) : peer_start(SHIM_YES, NULL);
 
   if (peer_open(p, 0, names[way], 0) || peer_open(p, 1, ":memory:", 0)) check_broken("open");
   if (way == WAY_SHARED && peer_open(p, 2, names[way], 0)) check_broken("open");

@@ -39,6 +39,7 @@ void faulty_arm(int file, int call, int code)
   atomic_store(&p->file, file);
   atomic_store(&p->call, call);
   atomic_store(&p->failed, 0);
+  atomic_store(&p->after, 0);
   atomic_store(&p->code, code);
 }
 
@@ -49,7 +50,7 @@ static int fault(sqlite3_file *file, int call)
   int kind = ((faulty_file *)file)->kind, code;
 
   if (kind == FAULTY_FILES) return 0;
-  if (kind == atomic_load(&p->file) && call == atomic_load(&p->call)) {
+  if (kind == atomic_load(&p->file) && call == atomic_load(&p->call) && atomic_fetch_sub(&p->after, 1) <= 0) {
     code = atomic_exchange(&p->code, 0);
     if (code) {
       atomic_fetch_add(&p->failed, 1);
@@ -82,7 +83,9 @@ static int x_close(sqlite3_file *file)
 }
 static int x_read(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
 {
-  return real(file)->pMethods->xRead(real(file), data, amount, offset);
+  int code = fault(file, FAULTY_READ);
+
+  return code ? code : real(file)->pMethods->xRead(real(file), data, amount, offset);
 }
 static int x_file_size(sqlite3_file *file, sqlite3_int64 *size)
 {

@@ -177,6 +177,17 @@ static void lines_of_integrity_check(void **state)
   assert_false(hf_is_damage(HOLDFAST_HEALTH_FTS, HOLDFAST_FINDING_VIRTUAL, "unable to validate it"));
 }
 
+/* A page that the disk did not give is no damage, though integrity_check lists it as if it were. */
+static void lines_that_tell_of_io(void **state)
+{
+  (void)state;
+  assert_int_equal(hf_line_code("Page 20: unable to get the page. error code=266"), SQLITE_IOERR_READ);
+  assert_int_equal(hf_line_code("Tree 2 page 9: unable to get the page. error code=7"), SQLITE_NOMEM);
+  assert_int_equal(hf_line_code("Main freelist: failed to get page 124"), SQLITE_IOERR);
+  assert_int_equal(hf_line_code("Page 9: btreeInitPage() returns error code 11"), SQLITE_CORRUPT);
+  assert_int_equal(hf_line_code("Tree 2 page 9: Rowid 3 out of order"), 0);
+}
+
 static void failures_of_a_check(void **state)
 {
   (void)state;
@@ -213,6 +224,7 @@ int main(void)
       cmocka_unit_test(the_unknown_is_never_suspect),
       cmocka_unit_test(words),
       cmocka_unit_test(lines_of_integrity_check),
+      cmocka_unit_test(lines_that_tell_of_io),
       cmocka_unit_test(failures_of_a_check),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
