@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "neighbours.h"
+#include "nfs.h"
 #include "records.h"
 
 /* ---------------------------------------------------------------- latch */
@@ -53,8 +54,10 @@ void hf_guard_latch(hf_node *node, int why, int code, const char *detail)
 int hf_guard_failed(hf_node *node, int rc, const char *what)
 {
   /* FULL, BUSY and NOMEM pass by themselves. IOERR_NOMEM is NOMEM under another name. */
-  if ((rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM && rc != SQLITE_IOERR_BLOCKED)
+  if ((rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM && rc != SQLITE_IOERR_BLOCKED) {
+    if (node->nfs.on && hf_nfs_judge(node, rc) == SQLITE_IOERR_LOCK) return SQLITE_IOERR_LOCK;
     hf_guard_latch(node, HF_LATCH_IO, rc, what);
+  }
   return rc;
 }
 

@@ -6,6 +6,7 @@
  * in syscalls.c.
  */
 #include "guard.h"
+#include "nfs.h"
 
 /* The handle that this thread locked last: SQLite opens a -wal or -journal right after. Compared, never
  * followed. */
@@ -36,6 +37,10 @@ static int latched(const hf_node *node, int level)
 static int identity(hf_node *node, int level)
 {
   if (level > SQLITE_LOCK_RESERVED && node->wal_files) return hf_guard_last_close(node);
+  if (level == SQLITE_LOCK_EXCLUSIVE && node->nfs.on) {
+    int rc = hf_nfs_unchanged(node);
+    if (rc) return rc;
+  }
   return hf_guard_identity(node, false);
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "guard.h"
+#include "nfs.h"
 #include "records.h"
 
 /* ---------------------------------------------------------------- nodes */
@@ -109,10 +110,13 @@ static bool wal_allowed(const hf_verdict *verdict)
          (verdict->rule == HOLDFAST_RULE_READ_ONLY && verdict->wal_but_read_only);
 }
 
-/* Heap wal-index under an exclusive lock: not where the lock can be lost unnoticed (network) or is the
- * daemon's (FUSE). */
-static bool wal_exclusive_possible(const hf_verdict *verdict)
+/* Heap wal-index under an exclusive lock: not where the lock can be lost unnoticed (network, but for NFS,
+ * whose -wal gets a lock of its own) or is the daemon's (FUSE). */
+static bool wal_exclusive_possible(const hf_node *node)
 {
+  const hf_verdict *verdict = &node->verdict;
+
+  if (node->nfs.on && verdict->locks == HOLDFAST_LOCKS_SERVER) return true;
   switch (verdict->mount_class) {
   case HOLDFAST_CLASS_NETWORK:
   case HOLDFAST_CLASS_CLUSTER:
@@ -147,8 +151,7 @@ static int apply_enforced(hf_node *node, bool read_only)
   node->fresh = verdict->nfs || verdict->smb;
   node->overridden = node->overridden && hf_syscalls_reach(node->owner, node->base);
   node->verify = node->overridden && !node->fresh;
-  if (verdict->nfs)
-    (void)hf_records_device(node->facts.device, HF_KIND_PASS); /* no room: asked again per file */
+  if (verdict->nfs && hf_nfs_begin(node)) return SQLITE_CANTOPEN;
   if (verdict->smb) {
     node->smb_locks = node->overridden && hf_records_device(node->facts.device, HF_KIND_SMB) &&
                       hf_syscalls_ready(node->owner); /* now with fstat */
@@ -163,7 +166,7 @@ static int apply_enforced(hf_node *node, bool read_only)
               "with killed "
               "processes are not (docs/limits.md)");
   if (node->set.journal == HOLDFAST_JOURNAL_WAL_EXCLUSIVE && !node->wal_allowed) {
-    node->wal_exclusive = wal_exclusive_possible(verdict);
+    node->wal_exclusive = wal_exclusive_possible(node);
     if (!node->wal_exclusive)
       hf_report(node->owner, "warned", "wal-exclusive", node->path, 0,
                 "journal=wal-exclusive cannot be had on %s (%s) yet: the rollback journal is used",
@@ -258,6 +261,7 @@ static int open_database(hf_vfs *owner, const char *name, sqlite3_file *file, in
   hf_guard_note(node, &node->self, "");
   hf_pass_io_methods(&node->methods, node->base->pMethods, node->wal_allowed,
                      set->mode == HOLDFAST_MODE_ENFORCE);
+  hf_nfs_methods(node);
   ((hf_file *)file)->base = node->base;
   file->pMethods = &node->methods;
   link_node(node);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "guard.h"
+#include "nfs.h"
 
 #define BASE(vfs) (hf_vfs_of(vfs)->base)
 
@@ -16,6 +17,10 @@ static int hf_xDelete(sqlite3_vfs *vfs, const char *name, int sync_dir)
   sqlite3_vfs *base = BASE(vfs);
 
   if (HF_UNLIKELY(hf_closed_not_ours) && hf_side_keep(hf_vfs_of(vfs), name)) return SQLITE_OK;
+  if (HF_UNLIKELY(atomic_load_explicit(&hf_vfs_of(vfs)->fresh_files, memory_order_relaxed) > 0)) {
+    int rc = hf_nfs_deletes(hf_vfs_of(vfs), name);
+    if (rc) return rc;
+  }
   return base->xDelete(base, name, sync_dir);
 }
 static int hf_xFullPathname(sqlite3_vfs *vfs, const char *name, int size, char *out)

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "health.h"
+#include "nfs.h"
 #include "records.h"
 #include "tables.h"
 
@@ -61,6 +62,7 @@ static void add_protections(const hf_node *node, hf_text *out, const char *quote
              {node->set.mode == HOLDFAST_MODE_ENFORCE, "fork"},
              {node->fresh, "hot-journal"},
              {node->smb_locks, "smb-locks"},
+             {node->nfs.on, "nfs-io"},
              {node->wal_exclusive, "wal-exclusive"},
              {node->set.strict, "strict"}};
 
@@ -265,7 +267,13 @@ static int journal_mode(hf_node *node, char **args)
 
 int hf_pragma(hf_node *node, char **args)
 {
-  const char *name = args[1];
+  const char *name = args[1], *why;
+  int rc = hf_nfs_pragma(node, name, args[2], &why);
+
+  if (rc != SQLITE_NOTFOUND) {
+    (void)answer(node, args, why); /* without memory the code must do */
+    return rc;
+  }
 
   if (strcasecmp(name, "journal_mode") == 0) return journal_mode(node, args);
   if (strncasecmp(name, "holdfast", 8) != 0) return SQLITE_NOTFOUND;

@@ -37,6 +37,7 @@ void hf_unit_range(int index, off_t *start, off_t *length);
 typedef enum hf_lock_kind {
   HF_KIND_PASS, /* left to POSIX locks of the descriptor itself */
   HF_KIND_OWN,  /* kernel-held: OFD locks on the private descriptor */
+  HF_KIND_NFS,  /* the same, and the reads and writes of the file go through it, too (nfs_<os>.c) */
   HF_KIND_SMB   /* the same, with conversions */
 } hf_lock_kind;
 
@@ -48,8 +49,9 @@ typedef struct hf_record {
   bool marked; /* by a look: other code has the inode open */
   int users;   /* descriptors of SQLite that lock through it */
   _Atomic hf_lock_kind kind;
-  bool early;    /* PASS because POSIX locks were taken before the shim came */
-  atomic_int fd; /* private; -1 = none */
+  hf_lock_kind own_kind; /* OWN or NFS: what an early one becomes */
+  bool early;            /* PASS because POSIX locks were taken before the shim came */
+  atomic_int fd;         /* private; -1 = none */
   atomic_int
       old_fd; /* read-only one from before a writer came: kept, because a close drops others' POSIX locks */
   bool writable, inherited;       /* inherited: made before a fork, by the parent */
@@ -61,7 +63,7 @@ typedef struct hf_record {
 } hf_record;
 
 /*
- * The short way, for what SQLite does nearly always: a lock of an inode that is OWN and whose private
+ * The short way, for what SQLite does nearly always: a lock of an inode that is OWN or NFS and whose private
  * descriptor reads and writes. For each library: SQLite's descriptor -> the private one, its number negative
  * where SQLite's is for reading only, 0 = the long way. The kernel empties these tables in every child, so a
  * child's first call goes the long way, and nobody has to ask who he is.
@@ -124,6 +126,8 @@ int hf_record_open_again(int fd, const hf_record *record, bool writable);
  */
 bool hf_records_device(uint64_t device, hf_lock_kind kind);
 bool hf_records_is_smb(uint64_t device);
+/* The private descriptor through which an inode on NFS is locked, read and written, -1 = none. */
+int hf_record_descriptor(int slot, dev_t device, ino_t inode);
 
 typedef enum hf_held { HF_HELD, HF_HELD_NOT, HF_HELD_UNKNOWN, HF_HELD_OWNED } hf_held;
 /* Are the POSIX locks that SQLite believes to hold on this inode still there? Owned ones are. */

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@
 #include "neighbours.h"
 #include "slots.h"
 
-enum { DEVICES = 64, POOL = 64 };
+enum { DEVICES = 64, POOL = 64, HIGH_MAX = 4096 };
 
 enum { WRITABLE = HF_FD_WRITABLE, OPENED = HF_FD_OPENED };
 _Atomic(_Atomic(uintptr_t) *) hf_users_of[HF_SLOTS];
@@ -127,8 +128,8 @@ static hf_lock_kind kind_of(int fd, dev_t device)
   struct stat st;
   uint32_t magic;
 
-  if (known >= 0 && devices[known].kind == HF_KIND_PASS)
-    return HF_KIND_PASS; /* fstatfs() would ask the server */
+  if (known >= 0 && devices[known].kind != HF_KIND_SMB)
+    return devices[known].kind; /* fstatfs() would ask the server */
   if (fstatfs(fd, &fs) || fstat(fd, &st) || !S_ISREG(st.st_mode)) return HF_KIND_PASS;
   magic = (uint32_t)fs.f_type;
   if (magic == 0xFF534D42u || magic == 0xFE534D42u) return known >= 0 ? HF_KIND_SMB : HF_KIND_PASS;
@@ -139,16 +140,30 @@ static hf_lock_kind kind_of(int fd, dev_t device)
 
 /* ---------------------------------------------------------------- private descriptors */
 
-static int above_standard_streams(int fd)
+static int move_up(int fd, int lowest)
 {
   int high, error;
 
-  if (fd < 0 || fd > 2) return fd;
-  high = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* a program that closed its streams must not print into a database */
+  if (fd < 0 || fd >= lowest) return fd;
+  high = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
   error = errno;
+  if (high < 0 && fd > 2) return fd;
   close(fd);
   errno = error;
   return high;
+}
+
+/*
+ * A program that closed its streams must not print into a database. On NFS the number is a high one: a killed
+ * process closes its descriptors in their order, and the lock must not go before the journal was sent (F26).
+ */
+static int lowest_for(const hf_record *record)
+{
+  struct rlimit limit;
+
+  if (record->kind != HF_KIND_NFS || getrlimit(RLIMIT_NOFILE, &limit)) return 3;
+  if (limit.rlim_cur > HIGH_MAX) limit.rlim_cur = HIGH_MAX;
+  return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 64 : 3;
 }
 
 static bool same_file(int fd, const hf_record *record)
@@ -163,15 +178,15 @@ int hf_record_open_again(int fd, const hf_record *record, bool writable)
   int got;
 
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  got =
-      above_standard_streams(open(path, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY)));
+  got = move_up(open(path, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY)),
+                lowest_for(record));
   /* Wrong file: it stays open, since closing it could drop somebody's locks there. It cannot happen twice. */
   if (got >= 0 && same_file(got, record)) return got;
   if (record->kind == HF_KIND_SMB) return -1; /* I/O through the lock's handle would hide a lost session */
   /* No /proc, or privileges were dropped: share SQLite's own description. Its locks stay when SQLite closes
    * it. Never after a fork: that description is the parent's, too, and so would be our locks. */
   if (record->inherited) return -1;
-  return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return fcntl(fd, F_DUPFD_CLOEXEC, lowest_for(record));
 }
 
 int hf_record_set(int fd, short type, off_t start, off_t length, bool wait)
@@ -190,6 +205,11 @@ static bool copy_read_locks(const hf_record *record, int to)
     if (hf_record_set(to, F_RDLCK, start, length, false)) return false;
   }
   return true;
+}
+
+static bool is_owned(const hf_record *record)
+{
+  return record->kind == HF_KIND_OWN || record->kind == HF_KIND_NFS;
 }
 
 /* What a fork child has inherited belongs to its parent, whose locks live on in the parent's own copy. */
@@ -283,10 +303,10 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
   made->slot = slot;
   made->fd = made->old_fd = -1;
   made->generation = hf_generation();
-  made->kind = kind_of(fd, st->st_dev);
-  if (made->kind == HF_KIND_OWN && (!has_ofd(fd) || !hf_record_ready(made, fd, writable)))
+  made->kind = made->own_kind = kind_of(fd, st->st_dev);
+  if (is_owned(made) && (!has_ofd(fd) || !hf_record_ready(made, fd, writable)))
     made->kind = HF_KIND_PASS; /* a kernel or container without OFD locks */
-  if (made->kind == HF_KIND_OWN && hf_neighbour_early(slot, st->st_dev, st->st_ino)) {
+  if (is_owned(made) && hf_neighbour_early(slot, st->st_dev, st->st_ino)) {
     made->early = true;
     made->kind = HF_KIND_PASS;
   }
@@ -309,7 +329,7 @@ void hf_record_take_over(hf_record *record, int fd, bool writable, const struct 
   if (!nothing_held || !hf_record_ready(record, fd, writable)) return;
   record->early = false;
   record->read_held = record->write_held = 0;
-  record->kind = HF_KIND_OWN;
+  record->kind = record->own_kind;
 }
 
 static void unlink_record(hf_record *gone)
@@ -338,7 +358,7 @@ void hf_record_shorten(const hf_record *record, int fd, bool fd_writable)
 {
   _Atomic(int) *shorts = atomic_load_explicit(&hf_short_of[record->slot], memory_order_acquire);
 
-  if (record->kind == HF_KIND_OWN && record->fd >= 0 && record->writable)
+  if (is_owned(record) && record->fd >= 0 && record->writable)
     atomic_store_explicit(&shorts[fd], fd_writable ? record->fd : -record->fd, memory_order_relaxed);
 }
 
@@ -467,7 +487,7 @@ bool hf_record_closing(int slot, int fd, bool *say)
   pthread_mutex_lock(&table);
   record = untag(atomic_load(entry));
   if (record) {
-    keep = record->kind == HF_KIND_OWN && record->generation == hf_generation() &&
+    keep = is_owned(record) && record->generation == hf_generation() &&
            (record->met || hf_neighbour_present(record->device, record->inode, is_ours));
     /* Who was here once may come back between the look and the close. */
     record->met = record->met || (keep && hf_neighbour_seen());
@@ -586,7 +606,7 @@ hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
 
   pthread_mutex_lock(&table);
   record = find(slot, device, inode);
-  if (record && record->kind == HF_KIND_OWN) held = HF_HELD_OWNED;
+  if (record && is_owned(record)) held = HF_HELD_OWNED;
   if (record && record->kind == HF_KIND_PASS && record->fd >= 0)
     held = record->write_held ? hf_posix_held(record->fd, record->write_held)
                               : hf_posix_shared(record->fd, record->read_held);
@@ -634,6 +654,18 @@ bool hf_record_ask(int slot, dev_t device, ino_t inode, int unit, bool *write, i
   return true;
 }
 
+int hf_record_descriptor(int slot, dev_t device, ino_t inode)
+{
+  const hf_record *record;
+  int fd = -1;
+
+  pthread_mutex_lock(&table);
+  record = find(slot, device, inode);
+  if (record && record->kind == HF_KIND_NFS && record->generation == hf_generation()) fd = record->fd;
+  pthread_mutex_unlock(&table);
+  return fd;
+}
+
 const char *hf_record_state(int slot, dev_t device, ino_t inode)
 {
   const char *word = "none";
@@ -642,7 +674,7 @@ const char *hf_record_state(int slot, dev_t device, ino_t inode)
   pthread_mutex_lock(&table);
   record = find(slot, device, inode);
   if (record)
-    word = record->kind == HF_KIND_OWN   ? "owned"
+    word = is_owned(record)              ? "owned"
            : record->kind == HF_KIND_SMB ? "smb"
            : record->early               ? "early"
            : record->fd >= 0             ? "verified"

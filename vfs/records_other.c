@@ -91,6 +91,11 @@ bool hf_record_ask(int slot, dev_t device, ino_t inode, int unit, bool *write, i
   return false;
 }
 
+int hf_record_descriptor(int slot, dev_t device, ino_t inode)
+{
+  (void)slot, (void)device, (void)inode;
+  return -1;
+}
 const char *hf_record_state(int slot, dev_t device, ino_t inode)
 {
   (void)slot, (void)device, (void)inode;

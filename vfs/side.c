@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "guard.h"
+#include "nfs.h"
 
 typedef struct hf_side {
   hf_node *of;
@@ -71,7 +72,10 @@ static int hf_side_xClose(sqlite3_file *file)
   hf_node *of = at->of;
   int rc = at->base->pMethods->xClose(at->base);
 
-  if (at->wal && --of->wal_files == 0) of->wal.known = false;
+  if (at->wal && --of->wal_files == 0) {
+    of->wal.known = false;
+    of->nfs.wal_fd = -1;
+  }
   /* DELETE mode closes its journal and then deletes it, on the same thread: see hf_side_keep(). */
   hf_closed_not_ours = !at->wal && (!hf_guard_at_home(of) || may_finish(at)) ? of : NULL;
   release(at);
@@ -169,6 +173,25 @@ static int hf_watched_xTruncate(sqlite3_file *file, sqlite3_int64 size)
   return rc ? rc : hf_journal_xTruncate(file, size);
 }
 
+/* journal_mode=PERSIST ends a transaction by a header of zeros. */
+static bool is_end(const char *data, int amount, sqlite3_int64 offset)
+{
+  static const char zeros[8];
+  return offset == 0 && amount >= (int)sizeof zeros && memcmp(data, zeros, sizeof zeros) == 0;
+}
+static int hf_nfs_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+{
+  int rc = is_end(data, amount, offset) ? hf_nfs_journal_ends(side_of(file)->of) : SQLITE_OK;
+
+  return rc ? rc : hf_journal_xWrite(file, data, amount, offset);
+}
+static int hf_nfs_xTruncate(sqlite3_file *file, sqlite3_int64 size)
+{
+  int rc = hf_nfs_journal_ends(side_of(file)->of);
+
+  return rc ? rc : hf_journal_xTruncate(file, size);
+}
+
 /* ---------------------------------------------------------------- all else */
 
 static int hf_side_xFileSize(sqlite3_file *file, sqlite3_int64 *out)
@@ -222,6 +245,15 @@ static const sqlite3_io_methods journal_methods =
 static const sqlite3_io_methods watched_methods =
     METHODS(hf_watched_xWrite, hf_watched_xTruncate, hf_journal_xSync);
 
+static const sqlite3_io_methods nfs_methods = METHODS(hf_nfs_xWrite, hf_nfs_xTruncate, hf_journal_xSync);
+
+static const sqlite3_io_methods *methods_for(const hf_node *of, bool wal)
+{
+  if (wal) return &wal_methods;
+  if (HF_UNLIKELY(of->nfs.on)) return &nfs_methods;
+  return of->verify ? &watched_methods : &journal_methods;
+}
+
 static bool has(const hf_node *one, const char *name, bool wal)
 {
   return strncmp(one->path, name, one->path_length) == 0 &&
@@ -261,6 +293,7 @@ static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags
   at = allocate(of, (flags & SQLITE_OPEN_WAL) != 0);
   if (!at) return SQLITE_NOMEM;
   rc = base->xOpen(base, name, at->base, flags, out_flags);
+  if (HF_UNLIKELY(at->wal && of->nfs.on) && rc == SQLITE_OK) rc = hf_nfs_wal_opened(of, hf_last_opened());
   if (HF_UNLIKELY(rc)) {
     if (at->base->pMethods) (void)at->base->pMethods->xClose(at->base); /* rc says more */
     release(at);
@@ -268,7 +301,7 @@ static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags
   }
   if (at->wal && of->wal_files++ == 0) hf_guard_note(of, &of->wal, "-wal");
   ((hf_file *)file)->base = at->base;
-  file->pMethods = at->wal ? &wal_methods : of->verify ? &watched_methods : &journal_methods;
+  file->pMethods = methods_for(of, at->wal);
   return SQLITE_OK;
 }
 

@@ -146,6 +146,13 @@ static void opened(int slot, int fd)
     atomic_store_explicit(entry, HF_FD_OPENED, memory_order_release);
 }
 
+/* SQLite tells nobody under which number it has just opened a file. */
+static __thread int last_opened HF_TLS = -1;
+int hf_last_opened(void)
+{
+  return last_opened;
+}
+
 static int on_open(int slot, const char *path, int flags, int mode)
 {
   int fd;
@@ -162,6 +169,7 @@ static int on_open(int slot, const char *path, int flags, int mode)
     fd = before[slot].open(path, flags, mode);
   }
   if (fd >= 0) opened(slot, fd);
+  last_opened = fd;
   return fd;
 }
 

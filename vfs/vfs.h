@@ -101,6 +101,15 @@ typedef struct hf_vfs {
  * An open main database. Behind the structure lie szOsFile bytes of the base VFS, then the same for its
  * journal (side.c), then the path.
  */
+/* Of a file on NFS (nfs.c). */
+typedef struct hf_nfs {
+  bool on;     /* locks, reads and writes go through one private description */
+  bool leases; /* NFSv4: the server forgets a client that is silent for too long */
+  int wal_fd;  /* SQLite's descriptor of the -wal, with our lock on it, -1 = none */
+  int seen;    /* bytes of `counter` when SHARED was granted, -1 = not known */
+  unsigned char counter[16];
+} hf_nfs;
+
 struct hf_node {
   sqlite3_io_methods methods; /* made for this file: same version and same gaps as the base's */
   hf_vfs *owner;
@@ -127,7 +136,8 @@ struct hf_node {
   bool wal_found;           /* with wal_exclusive: it was in WAL mode when it was opened */
   bool fresh;               /* the existence of -journal and -wal is asked of the server */
   bool smb_locks;           /* the override of fcntl converts this file's locks */
-  sqlite3 **pdb;            /* the connection that uses the file, NULL before SQLite 3.20 */
+  hf_nfs nfs;
+  sqlite3 **pdb; /* the connection that uses the file, NULL before SQLite 3.20 */
   char
       journal_seen[12]; /* last journal mode asked for by PRAGMA: only for SQLite that hides the connection */
   char *path;
@@ -222,6 +232,7 @@ static inline hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
 /* syscalls.c: all record locks of this library pass our override from now on; false where that cannot be had
  */
 bool hf_syscalls_ready(hf_vfs *owner);
+int hf_last_opened(void); /* the descriptor that the unix VFS opened last on this thread, -1 = none */
 bool hf_syscalls_reach(hf_vfs *owner, sqlite3_file *base); /* does this file's chain end in the unix VFS */
 
 /* report.c: events and the log. `cause` is a short fixed word; one log line for each (path, cause). */

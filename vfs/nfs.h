@@ -1,0 +1,42 @@
+/*
+ * nfs.h - what a database on NFS needs beyond owned locks.
+ *
+ * A client that was cut off for longer than its lease loses its locks, and other clients write. When the
+ * cable is back, the kernel refuses the I/O of the lock's owner, and of nobody else: so reads and writes must
+ * go through the description that holds the locks (nfs_<os>.c routes them). What follows from it for one
+ * transaction is in nfs.c.
+ */
+#ifndef HF_NFS_H
+#define HF_NFS_H
+
+#include "vfs.h"
+
+/* nfs_<os>.c: reads, writes and truncates of this library's files on NFS pass our override from now on. */
+bool hf_nfs_ready(hf_vfs *owner);
+/* Send what is in the client's cache and look at how it went. 0 or an errno value. */
+int hf_nfs_flush(int fd);
+/* Does the server still know the locks of this description? Asks it. 0 or an errno value. */
+int hf_nfs_alive(int fd);
+/* The same question through a description that holds no lock: is it the file or the server that fails? */
+int hf_nfs_reachable(int fd);
+/* A write lock on the -wal's own description, far behind its end. 0 or an errno value. */
+int hf_nfs_lock_wal(int fd);
+
+/* nfs.c */
+/* In xOpen, before the file is used: on or off, and what is warned of. SQLITE_CANTOPEN: strict refuses. */
+int hf_nfs_begin(hf_node *node);
+void hf_nfs_methods(hf_node *node); /* in xOpen, when the methods have been chosen */
+/* At EXCLUSIVE: SQLITE_OK, or SQLITE_IOERR_LOCK when the file is not what it was under SHARED. */
+int hf_nfs_unchanged(hf_node *node);
+/* After an I/O error: SQLITE_IOERR_LOCK (reported, latched) when the cause is a lost lock, else the error. */
+int hf_nfs_judge(hf_node *node, int rc);
+/* Before a journal is truncated, overwritten or deleted: SQLITE_OK, or SQLITE_IOERR_LOCK. */
+int hf_nfs_journal_ends(hf_node *node);
+int hf_nfs_deletes(hf_vfs *owner, const char *name);
+/* The -wal was opened as `fd`: SQLITE_OK, SQLITE_BUSY or SQLITE_IOERR_LOCK. */
+int hf_nfs_wal_opened(hf_node *node, int fd);
+/* A PRAGMA of this file was seen that has a danger of its own here: SQLITE_NOTFOUND, or an error with `why`.
+ */
+int hf_nfs_pragma(hf_node *node, const char *name, const char *value, const char **why);
+
+#endif
