@@ -8,12 +8,19 @@
  * obeys and answers each command with one line, "ok VALUES" or "error CODE TEXT":
  *
  *   open PATH       open for reading and writing, create if absent; the header is read at once
+ *   connect PATH    the same, and nothing is read yet
  *   sql TEXT        run statements; values of all rows, separated by '|'
  *   commits N WHO   N transactions "count up, write it down": how many were acknowledged, the last code
  *   die-after N     kill this process after its Nth write to a database file from now on
- *   close
+ *   other PATH      a second connection, which reads once and stays
+ *   stray PATH      open and close the file, as some other code of a program may do
+ *   storm WHO LOG   write and read until a line comes in; each outcome is a line of LOG, written at once
+ *   found LOG       how many of LOG's commits there are and how many of them are not found, its errors, torn
+ * reads reads N         N read transactions, each in a cache of its own stop-at-unlink  before it next
+ * deletes a journal, say "stopped" and wait for a line close
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -27,9 +34,13 @@ enum { BUSY_MS = 3000, COMMIT_BUSY_MS = 10000, LINE_BYTES = 8192 };
 static sqlite3 *db;
 static char values[LINE_BYTES];
 static long writes_left; /* 0: not armed */
+static int stop_at_unlink;
+static sqlite3 *other;
 
 typedef ssize_t pwrite_fn(int, const void *, size_t, off_t);
 static pwrite_fn *next_pwrite;
+typedef int unlink_fn(const char *);
+static unlink_fn *next_unlink;
 
 /* ---- dying in mid-commit: the unix VFS writes every page through this pointer */
 
@@ -51,8 +62,22 @@ static ssize_t counted_pwrite(int fd, const void *data, size_t size, off_t at)
   return n;
 }
 
+/* The answer to the command comes later, so the asker hears two lines. */
+static int waiting_unlink(const char *path)
+{
+  char line[16];
+
+  if (stop_at_unlink && strstr(path, "-journal") != NULL) {
+    stop_at_unlink = 0;
+    printf("stopped\n");
+    (void)fflush(stdout);                   /* as in obey() */
+    (void)!fgets(line, sizeof line, stdin); /* the end of input lets it go on, too */
+  }
+  return next_unlink(path);
+}
+
 /* Below whatever is loaded later: the shim overrides other calls, and chains to what it finds. */
-static int hook_pwrite(void)
+static int hook_calls(void)
 {
   sqlite3_vfs *unix_vfs = sqlite3_vfs_find("unix");
   const char *name = "pwrite64";
@@ -63,7 +88,10 @@ static int hook_pwrite(void)
     name = "pwrite";
     next_pwrite = (pwrite_fn *)unix_vfs->xGetSystemCall(unix_vfs, name);
   }
-  if (next_pwrite == NULL) return -1;
+  next_unlink = (unlink_fn *)unix_vfs->xGetSystemCall(unix_vfs, "unlink");
+  if (next_pwrite == NULL || next_unlink == NULL) return -1;
+  if (unix_vfs->xSetSystemCall(unix_vfs, "unlink", (sqlite3_syscall_ptr)waiting_unlink) != SQLITE_OK)
+    return -1;
   return unix_vfs->xSetSystemCall(unix_vfs, name, (sqlite3_syscall_ptr)counted_pwrite);
 }
 
@@ -142,11 +170,13 @@ static void answer(int rc)
 
 static void close_database(void)
 {
+  (void)sqlite3_close(other);
+  other = NULL;
   (void)sqlite3_close(db); /* no statement is open between commands */
   db = NULL;
 }
 
-static int open_database(const char *path)
+static int connect_to(const char *path)
 {
   int rc;
 
@@ -154,8 +184,123 @@ static int open_database(const char *path)
   values[0] = '\0';
   rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
   if (rc != SQLITE_OK) return rc;
-  (void)sqlite3_busy_timeout(db, BUSY_MS);
-  return sql("PRAGMA schema_version");
+  return sqlite3_busy_timeout(db, BUSY_MS);
+}
+
+static int open_database(const char *path)
+{
+  int rc = connect_to(path);
+
+  return rc != SQLITE_OK ? rc : sql("PRAGMA schema_version");
+}
+
+/* ---- one writer of several, which may be killed at any time */
+
+static int log_fd;
+
+static void note(const char *what, const char *detail)
+{
+  char line[128];
+  int n = snprintf(line, sizeof line, "%s %s\n", what, detail);
+
+  if (write(log_fd, line, (size_t)n) != n) _exit(3); /* what is not in the log must not count */
+}
+
+static int line_is_waiting(void)
+{
+  struct pollfd ready = {0, POLLIN, 0};
+
+  return poll(&ready, 1, 0) > 0;
+}
+
+/* All rows of t have one version, and the log has a line for each: both in one read transaction. */
+static void look_for_torn(void)
+{
+  int rc = sql("SELECT count(DISTINCT v) = 1 AND max(v) = (SELECT count(*) FROM log) FROM t");
+
+  if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
+    note("error", sqlite3_errmsg(db));
+  else if (rc == SQLITE_OK && strcmp(values, "1") != 0)
+    note("torn", values);
+}
+
+static int storm(const char *who, const char *log)
+{
+  char text[300], id[80];
+  long n;
+
+  log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (log_fd < 0) return SQLITE_CANTOPEN;
+  (void)sqlite3_busy_timeout(db, COMMIT_BUSY_MS);
+  for (n = 0; !line_is_waiting(); n++) {
+    int rc;
+
+    (void)snprintf(id, sizeof id, "%.40s.%ld", who, n);
+    (void)snprintf(
+        text, sizeof text,
+        "BEGIN IMMEDIATE; UPDATE t SET v = v + 1; INSERT INTO log VALUES('%s', (SELECT max(v) FROM t)); "
+        "COMMIT",
+        id);
+    rc = sql(text);
+    if (rc == SQLITE_OK)
+      note("commit", id);
+    else if ((rc & 0xff) != SQLITE_BUSY)
+      note("error", sqlite3_errmsg(db));
+    if (!sqlite3_get_autocommit(db)) (void)sql("ROLLBACK"); /* what it says is known from the error above */
+    look_for_torn();
+  }
+  (void)!fgets(text, sizeof text, stdin); /* that line */
+  (void)close(log_fd);                    /* every line was written at once */
+  return SQLITE_OK;
+}
+
+static int found(const char *log)
+{
+  char line[160];
+  long commits = 0, missing = 0, errors = 0, torn = 0;
+  sqlite3_stmt *look = NULL;
+  FILE *in = fopen(log, "r");
+  int rc = sqlite3_prepare_v2(db, "SELECT 1 FROM log WHERE who = ?", -1, &look, NULL);
+
+  while (rc == SQLITE_OK && in != NULL && fgets(line, sizeof line, in) != NULL) {
+    line[strcspn(line, "\n")] = '\0';
+    errors += strncmp(line, "error ", 6) == 0;
+    torn += strncmp(line, "torn ", 5) == 0;
+    if (strncmp(line, "commit ", 7) != 0) continue;
+    commits++;
+    (void)sqlite3_bind_text(look, 1, line + 7, -1, SQLITE_TRANSIENT); /* without memory it is not found */
+    missing += sqlite3_step(look) != SQLITE_ROW;
+    (void)sqlite3_reset(look); /* its result was the step's */
+  }
+  (void)sqlite3_finalize(look);
+  if (in != NULL) (void)fclose(in); /* only read */
+  (void)snprintf(values, sizeof values, "%ld|%ld|%ld|%ld", commits, missing, errors, torn);
+  return rc;
+}
+
+static int reads(long n)
+{
+  int rc = SQLITE_OK;
+
+  for (; n > 0 && rc == SQLITE_OK; n--) {
+    (void)sqlite3_db_release_memory(db);
+    rc = sql("SELECT v FROM c");
+  }
+  return rc;
+}
+
+static int open_other(const char *path)
+{
+  int rc = sqlite3_open_v2(path, &other, SQLITE_OPEN_READWRITE, NULL);
+
+  return rc != SQLITE_OK ? rc : sqlite3_exec(other, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
+}
+
+static int stray(const char *path)
+{
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+  return fd < 0 || close(fd) != 0 ? SQLITE_CANTOPEN : SQLITE_OK;
 }
 
 /* Stops at the first one that is refused: nothing is tried again, so nothing is hidden. */
@@ -184,6 +329,8 @@ static void obey(char *line)
   if (rest != NULL) *rest++ = '\0';
   if (strcmp(line, "open") == 0 && rest != NULL) {
     answer(open_database(rest));
+  } else if (strcmp(line, "connect") == 0 && rest != NULL) {
+    answer(connect_to(rest));
   } else if (strcmp(line, "sql") == 0 && rest != NULL && db != NULL) {
     answer(sql(rest));
   } else if (strcmp(line, "commits") == 0 && rest != NULL && db != NULL) {
@@ -193,6 +340,25 @@ static void obey(char *line)
     answer(commits(n, who + (*who == ' ')));
   } else if (strcmp(line, "die-after") == 0 && rest != NULL) {
     writes_left = strtol(rest, NULL, 10);
+    values[0] = '\0';
+    answer(SQLITE_OK);
+  } else if (strcmp(line, "other") == 0 && rest != NULL) {
+    values[0] = '\0';
+    answer(open_other(rest));
+  } else if (strcmp(line, "stray") == 0 && rest != NULL) {
+    values[0] = '\0';
+    answer(stray(rest));
+  } else if (strcmp(line, "storm") == 0 && rest != NULL && strchr(rest, ' ') != NULL && db != NULL) {
+    char *log = strchr(rest, ' ');
+
+    *log++ = '\0';
+    answer(storm(rest, log));
+  } else if (strcmp(line, "found") == 0 && rest != NULL && db != NULL) {
+    answer(found(rest));
+  } else if (strcmp(line, "reads") == 0 && rest != NULL && db != NULL) {
+    answer(reads(strtol(rest, NULL, 10)));
+  } else if (strcmp(line, "stop-at-unlink") == 0) {
+    stop_at_unlink = 1;
     values[0] = '\0';
     answer(SQLITE_OK);
   } else if (strcmp(line, "close") == 0) {
@@ -216,7 +382,9 @@ int main(int argc, char **argv)
       return 1;
     }
   }
-  if (hook_pwrite() != 0) {
+  /* So that poll() sees a line that came with the one before it. */
+  if (setvbuf(stdin, NULL, _IONBF, 0) != 0) return 1;
+  if (hook_calls() != 0) {
     fprintf(stderr, "agent: no system call to hook in the unix VFS\n");
     return 1;
   }

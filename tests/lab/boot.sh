@@ -43,7 +43,9 @@ lab_clean() {
 lab_gather() {
   cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -shared -fPIC -o "$LAB_WORK/bin/xstate.so" "$lab_here/xstate.c" &&
     cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/agent" "$lab_here/agent.c" -lsqlite3 &&
-    cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/cases" "$lab_here/cases.c" "$lab_here/kit.c" &&
+    for program in cases outages storm; do
+      cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/$program" "$lab_here/$program.c" "$lab_here/kit.c" || exit 1
+    done &&
     cp "$lab_here"/*.sh "$LAB_WORK/bin/" || { echo "lab: its programs do not compile" >&2; exit 1; }
   ln -s /usr/lib/uml/modules "$LAB_WORK/lib/modules"
   LAB_SHIM=
@@ -58,10 +60,12 @@ lab_gather() {
 lab_run() {
   job=$1 seconds=$2
   shift 2
+  words=
+  for word in "$@"; do words="$words '$word'"; done # an empty word stays one
   cat >"$LAB_WORK/init" <<END
 #!/bin/sh
 export LAB_WORK='$LAB_WORK' LAB_SHIM='$LAB_SHIM'
-exec sh '$LAB_WORK/bin/inside.sh' '$job' $*
+exec sh '$LAB_WORK/bin/inside.sh' '$job'$words
 END
   chmod 755 "$LAB_WORK/init"
   : >"$LAB_WORK/out"

@@ -22,50 +22,14 @@ enum { PATH_BYTES = 2048, PAGES = 40 };
 static const char *shim; /* NULL: plain SQLite */
 static char db[PATH_BYTES], server_db[PATH_BYTES], readonly_db[PATH_BYTES];
 
-/* A setting; NULL when it is absent or empty. */
-static const char *setting(const char *name)
-{
-  const char *value = getenv(name);
-
-  return value != NULL && *value != '\0' ? value : NULL;
-}
-
-static const char *need(const char *name)
-{
-  const char *value = setting(name);
-
-  if (value == NULL) {
-    printf("needs %s\n", name);
-    exit(77);
-  }
-  return value;
-}
-
-static long number(const char *name)
-{
-  return strtol(need(name), NULL, 10);
-}
-
 static void name_files(const char *name, long round)
 {
   const char *kind = shim != NULL ? "holdfast" : "stock";
-  const char *dir = need("CASE_DIR"), *below = need("CASE_SERVER"), *ro = need("CASE_RO");
+  const char *dir = kit_need("CASE_DIR"), *below = kit_need("CASE_SERVER"), *ro = kit_need("CASE_RO");
 
   (void)snprintf(db, sizeof db, "%s/%s-%s%ld.db", dir, name, kind, round);
   (void)snprintf(server_db, sizeof server_db, "%s/%s-%s%ld.db", below, name, kind, round);
   (void)snprintf(readonly_db, sizeof readonly_db, "%s/%s-%s%ld.db", ro, name, kind, round);
-}
-
-/* "ok X" -> X; an error is shortened to its code, which is what the table has room for. */
-static const char *short_answer(const char *answer)
-{
-  static char text[64];
-
-  if (strncmp(answer, "ok ", 3) == 0) return answer + 3;
-  if (strcmp(answer, "ok") == 0) return "";
-  (void)snprintf(text, sizeof text, "%s", answer);
-  if (strncmp(text, "error ", 6) == 0) text[6 + strcspn(text + 6, " ")] = '\0';
-  return *text != '\0' ? text : "agent died";
 }
 
 static const char *side_files(void)
@@ -137,7 +101,7 @@ static void wal_asked(const char *before)
 
   kit_must(&agent, "open %s", db);
   if (before != NULL) kit_must(&agent, "sql %s", before);
-  printf("%s", short_answer(kit_ask(&agent, "sql PRAGMA journal_mode=WAL")));
+  printf("%s", kit_short(kit_ask(&agent, "sql PRAGMA journal_mode=WAL")));
   if (strncmp(kit_ask(&agent, "sql CREATE TABLE t(a); INSERT INTO t VALUES(1)"), "ok", 2) != 0)
     printf(", cannot write");
   printf(", %s", side_files());
@@ -170,12 +134,12 @@ static void case_rows_in_wal(void)
   if (strncmp(heard, "ok", 2) != 0) {
     bool same = kit_sum(server_db, "") == db_sum && kit_sum(server_db, "-wal") == wal_sum;
 
-    printf("%s, %s", short_answer(heard), same ? "unchanged" : "CHANGED");
+    printf("%s, %s", kit_short(heard), same ? "unchanged" : "CHANGED");
     kit_stop(&agent);
     return;
   }
-  printf("%s rows", short_answer(heard));
-  printf(", %s", short_answer(kit_ask(&agent, "sql PRAGMA journal_mode")));
+  printf("%s rows", kit_short(heard));
+  printf(", %s", kit_short(kit_ask(&agent, "sql PRAGMA journal_mode")));
   kit_stop(&agent);
 
   plain = kit_start(NULL, NULL); /* what others find afterwards */
@@ -208,7 +172,7 @@ static void case_attached(void)
   heard = kit_ask(&agent, "open %s", db);
   if (strncmp(heard, "ok", 2) == 0)
     heard = kit_ask(&agent, "sql SELECT count(*) FROM t; PRAGMA journal_mode");
-  printf("%s", short_answer(heard));
+  printf("%s", kit_short(heard));
   same = kit_sum(server_db, "") == db_sum && kit_sum(server_db, "-wal") == wal_sum;
   printf(", %s%s", same ? "unchanged" : "CHANGED", where);
   if (strcmp(kit_ask(&holder, "sql SELECT count(*) FROM t"), "ok 1000") != 0) printf(", HOLDER BROKEN");
@@ -227,8 +191,8 @@ static void case_readonly(void)
   kit_stop(&agent);
   agent = kit_start(shim, NULL);
   (void)kit_ask(&agent, "open %s", readonly_db); /* if it failed, so does the next step, and is shown */
-  printf("reads %s", short_answer(kit_ask(&agent, "sql SELECT a FROM t")));
-  printf(", write %s", short_answer(kit_ask(&agent, "sql INSERT INTO t VALUES(8)")));
+  printf("reads %s", kit_short(kit_ask(&agent, "sql SELECT a FROM t")));
+  printf(", write %s", kit_short(kit_ask(&agent, "sql INSERT INTO t VALUES(8)")));
   kit_stop(&agent);
 }
 
@@ -244,7 +208,7 @@ static void case_readonly_wal(void)
   agent = kit_start(shim, NULL);
   heard = kit_ask(&agent, "open %s", readonly_db);
   if (strncmp(heard, "ok", 2) == 0) heard = kit_ask(&agent, "sql SELECT count(*) FROM t");
-  printf("%s", short_answer(heard));
+  printf("%s", kit_short(heard));
   printf(", %s",
          kit_sum(server_db, "") == db_sum && kit_sum(server_db, "-wal") == wal_sum ? "unchanged" : "CHANGED");
   kit_stop(&agent);
@@ -300,8 +264,8 @@ static sight read_after_crash(const char *writer_shim, const char *client2, long
 
 static void case_crash(void)
 {
-  const char *client2 = need("CASE_CLIENT2"), *writer_shim = setting("CASE_WRITER_SHIM");
-  long round, rounds = number("CASE_ROUNDS"), seen[3] = {0, 0, 0};
+  const char *client2 = kit_need("CASE_CLIENT2"), *writer_shim = kit_setting("CASE_WRITER_SHIM");
+  long round, rounds = kit_number("CASE_ROUNDS"), seen[3] = {0, 0, 0};
 
   for (round = 0; round < rounds; round++) seen[read_after_crash(writer_shim, client2, round)]++;
   printf("%ld of %ld half", seen[HALF], rounds);
@@ -347,7 +311,7 @@ static void print_tally(const tally *sum)
   if (sscanf(heard, "ok %ld|%ld|", &distinct, &rows) == 2) {
     printf(", %ld found%s", distinct, strstr(heard, "|ok") == NULL ? ", damaged" : "");
   } else {
-    printf(", %s", short_answer(heard));
+    printf(", %s", kit_short(heard));
   }
   if (sum->code != 0) printf(", error %ld", sum->code);
   kit_stop(&plain);
@@ -355,8 +319,8 @@ static void print_tally(const tally *sum)
 
 static void case_two_writers(void)
 {
-  const char *client2 = need("CASE_CLIENT2");
-  long commits = number("CASE_COMMITS");
+  const char *client2 = kit_need("CASE_CLIENT2");
+  long commits = kit_number("CASE_COMMITS");
   tally sum = {0, 0};
   kit_agent one, two;
 
@@ -377,8 +341,8 @@ static void case_two_writers(void)
 /* One after the other and never at once, but each asked for WAL as it would on a local disk. */
 static void case_wal_writers(void)
 {
-  const char *client2 = need("CASE_CLIENT2");
-  long commits = number("CASE_COMMITS") / 2;
+  const char *client2 = kit_need("CASE_CLIENT2");
+  long commits = kit_number("CASE_COMMITS") / 2;
   tally sum = {0, 0};
   kit_agent one, two;
   int turn;
@@ -418,7 +382,7 @@ int main(int argc, char **argv)
     return 64;
   }
   (void)signal(SIGPIPE, SIG_IGN); /* an agent that died is noticed by its silence */
-  shim = setting("CASE_SHIM");
+  shim = kit_setting("CASE_SHIM");
   for (i = 0; i < sizeof cases / sizeof *cases; i++) {
     if (strcmp(argv[1], cases[i].name) != 0) continue;
     name_files(cases[i].name, 0);

@@ -156,6 +156,40 @@ void kit_must_die(kit_agent *agent)
   if (!WIFSIGNALED(reap(agent))) kit_fail("the writer ended by itself");
 }
 
+const char *kit_setting(const char *name)
+{
+  const char *value = getenv(name);
+
+  return value != NULL && *value != '\0' ? value : NULL;
+}
+
+const char *kit_need(const char *name)
+{
+  const char *value = kit_setting(name);
+
+  if (value == NULL) {
+    printf("needs %s\n", name);
+    exit(77);
+  }
+  return value;
+}
+
+long kit_number(const char *name)
+{
+  return strtol(kit_need(name), NULL, 10);
+}
+
+const char *kit_short(const char *answer)
+{
+  static char text[64];
+
+  if (strncmp(answer, "ok ", 3) == 0) return answer + 3;
+  if (strcmp(answer, "ok") == 0) return "";
+  (void)snprintf(text, sizeof text, "%s", answer);
+  if (strncmp(text, "error ", 6) == 0) text[6 + strcspn(text + 6, " ")] = '\0';
+  return *text != '\0' ? text : "agent died";
+}
+
 bool kit_exists(const char *path, const char *suffix)
 {
   char name[4096];

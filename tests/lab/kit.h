@@ -36,6 +36,14 @@ void kit_kill(kit_agent *agent);
 /* Wait for an agent that is to die by a signal of its own; ends the case if it answers instead. */
 void kit_must_die(kit_agent *agent);
 
+/* A setting of the environment: NULL when it is absent or empty; needed: or the case is skipped; a number. */
+const char *kit_setting(const char *name);
+const char *kit_need(const char *name);
+long kit_number(const char *name);
+
+/* "ok X" -> X; an error is shortened to its code, which is what the table has room for. */
+const char *kit_short(const char *answer);
+
 bool kit_exists(const char *path, const char *suffix);
 /* A checksum over the contents; 0 when the file is absent. Plain reads: no lock of another process is
  * touched. */

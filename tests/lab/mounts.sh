@@ -8,7 +8,7 @@ LAB_SERVER=10.77.0.1
 
 # lab_try SECONDS FUNCTION WORDS...: in a shell of its own, because only a process can be stopped.
 # lab_try2: the same on client 2.
-lab_alone='. "$LAB_WORK/bin/mounts.sh" && "$@"'
+export lab_alone='. "$LAB_WORK/bin/mounts.sh" && "$@"'
 lab_try() {
   seconds=$1
   shift
@@ -32,6 +32,7 @@ overlay     local    wal-ok            1
 tmpfs       memory   wal-ok            1
 hostfs      vm-share rollback-one-host 1
 nfs4        network  rollback-only     2
+nfs40       network  rollback-only     2
 nfs3        network  rollback-only     2
 nfs3nolock  network  rollback-one-host 1
 smb         network  rollback-only     2
@@ -85,7 +86,7 @@ lab_client2() {
     [ ! -d /var/lib/nfs ] || mount -t tmpfs none /var/lib/nfs
     : >"$LAB/c2up"
     exec sleep 100000' &
-  LAB_CLIENT2=$!
+  export LAB_CLIENT2=$!
   timeout 20 cat "$LAB/c2up" && ip link set cable2 netns $LAB_CLIENT2 || return
   lab_on2 sh -c 'ip link set lo up && ip addr add 10.77.0.2/24 dev cable2 && ip link set cable2 up'
 }
@@ -103,6 +104,16 @@ lab_nfs_server() {
   load nfsd && mount -t nfsd nfsd /proc/fs/nfsd && lab_rpc || return
   exportfs -o rw,sync,no_root_squash,insecure,fsid=0,no_subtree_check "10.77.0.0/24:$LAB/export" || return
   rpc.mountd && rpc.nfsd -G 10 -L 10 4 && echo Y >/proc/fs/nfsd/v4_end_grace
+}
+
+# lab_outage cut|join|restart: the cable of client 2, the NFS server. Called by outages.c, too.
+lab_outage() {
+  case $1 in
+  cut) lab_on2 ip link set cable2 down ;;
+  join) lab_on2 ip link set cable2 up ;;
+  restart) rpc.nfsd 0 && rpc.nfsd -G 10 -L 10 4 ;;
+  *) return 1 ;;
+  esac
 }
 
 lab_smb_server() {
@@ -171,6 +182,7 @@ lab_mount() {
     ;;
   hostfs) mount -t hostfs -o "$from" none "$at" ;;
   nfs4) mkdir -p "$from" && mount -t nfs4 -o vers=4.2 "$LAB_SERVER:/nfs4" "$at" ;;
+  nfs40) mkdir -p "$from" && mount -t nfs4 -o vers=4.0 "$LAB_SERVER:/nfs40" "$at" ;;
   nfs3) mkdir -p "$from" && mount -t nfs -o vers=3 "$LAB_SERVER:$from" "$at" ;;
   nfs3nolock) mkdir -p "$from" && mount -t nfs -o vers=3,nolock "$LAB_SERVER:$from" "$at" ;;
   smb) mkdir -p "$from" && mount -t cifs -o guest,vers=3.1.1 "//$LAB_SERVER/lab/smb" "$at" ;;
