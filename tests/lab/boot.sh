@@ -43,7 +43,7 @@ lab_clean() {
 lab_gather() {
   cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -shared -fPIC -o "$LAB_WORK/bin/xstate.so" "$lab_here/xstate.c" &&
     cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/agent" "$lab_here/agent.c" -lsqlite3 &&
-    for program in cases outages storm; do
+    for program in cases outages storm calls; do
       cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/$program" "$lab_here/$program.c" "$lab_here/kit.c" || exit 1
     done &&
     cp "$lab_here"/*.sh "$LAB_WORK/bin/" || { echo "lab: its programs do not compile" >&2; exit 1; }
