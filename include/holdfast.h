@@ -13,8 +13,9 @@
  *  - "off" and "observe" are always possible (holdfast_config.mode, HOLDFAST_MODE): the files
  *    are the same with or without holdfast.
  *
- * Functions return SQLite's result codes (0 or positive). Strings given in are copied,
- * strings given out belong to holdfast unless the function says otherwise.
+ * Functions return SQLite's result codes (0 or positive); those of the pool also codes of their own,
+ * which are negative. Strings given in are copied, strings given out belong to holdfast unless the
+ * function says otherwise.
  */
 #ifndef HOLDFAST_H
 #define HOLDFAST_H
@@ -513,6 +514,330 @@ HOLDFAST_API int holdfast_lock_holders(const char *path, holdfast_holders *out);
 
 /* Gives the rows back; harmless on a zeroed structure. Since 0.1. */
 HOLDFAST_API void holdfast_holders_free(holdfast_holders *holders);
+/* ---------------------------------------------------------------- the pool
+ *
+ * One pool for each database file of this process: one connection that writes, some that read, and fair,
+ * bounded waits. In libholdfast only (not in the extension). docs/pool.md has the concepts.
+ *
+ * Caveats first:
+ *  - A lease is used by the thread that acquired it. Release every lease; one that is out long is reported.
+ *  - After a fork() the child may not use the parent's pools: every call returns HOLDFAST_FORKED and touches
+ *    nothing. The child opens its own.
+ *  - The pool sets a busy handler, a trace and a WAL hook on its connections. Leave them alone.
+ *  - A time of 0 means "the default" everywhere below, HOLDFAST_NO_WAIT and HOLDFAST_OFF (-1) mean none.
+ */
+
+struct sqlite3_stmt;
+typedef struct holdfast_pool holdfast_pool;
+typedef struct holdfast_lease holdfast_lease;
+typedef struct holdfast_cancel holdfast_cancel;
+
+/* holdfast's own result codes are negative; 0 and positive ones are SQLite's. Since 0.1. */
+enum {
+  HOLDFAST_TIMEOUT = -1,     /* the wait for a connection or for a lock ended */
+  HOLDFAST_FORKED = -2,      /* the pool belongs to the process that this one was forked from */
+  HOLDFAST_REENTRANT = -3,   /* this thread holds what it asks for: it would wait for itself */
+  HOLDFAST_CLOSED = -4,      /* the pool is closed, or is being closed */
+  HOLDFAST_QUARANTINED = -5, /* the database is damaged: writes are off, reads go on */
+  HOLDFAST_MISUSE = -6,      /* a bad argument, or a call at the wrong time */
+  HOLDFAST_CANCELLED = -7,   /* holdfast_cancel_fire() ended it */
+  HOLDFAST_CONFLICT = -8     /* the pool of this file is open with another configuration */
+};
+
+/*
+ * One sentence about a code, holdfast's or SQLite's: a constant. Never NULL. Any thread, any process.
+ * Since 0.1.
+ */
+HOLDFAST_API const char *holdfast_strerror(int code);
+
+/*
+ * The long text of the last failure of a pool call in this thread: it names the pool, the lane, how many
+ * wait, and who has held the lane for longest. Never NULL; "" when no call of this thread has failed. Belongs
+ * to holdfast and is good until the next failure in this thread. Any thread, any process. Since 0.1.
+ */
+HOLDFAST_API const char *holdfast_errmsg(void);
+
+enum { HOLDFAST_NO_WAIT = -1, HOLDFAST_OFF = -1 };
+
+/* What a lease is for: the lanes of a pool. Since 0.1. */
+enum { HOLDFAST_READ = 1, HOLDFAST_WRITE = 2 };
+
+enum {                             /* holdfast_pool_config.flags */
+       HOLDFAST_POOL_READONLY = 1, /* no writer: HOLDFAST_WRITE is HOLDFAST_MISUSE */
+       HOLDFAST_POOL_NO_CREATE = 2 /* a database that does not exist is SQLITE_CANTOPEN */
+};
+enum { /* holdfast_pool_config.journal, beside HOLDFAST_JOURNAL_DELETE, _TRUNCATE and _PERSIST */
+       HOLDFAST_JOURNAL_WAL_IF_POSSIBLE = 0, /* WAL where the mount allows it, else what is in force */
+       HOLDFAST_JOURNAL_AS_IT_IS = 5         /* the database's own */
+};
+enum { /* holdfast_pool_config.check: what is looked at when the pool opens, on its own main connection */
+       HOLDFAST_CHECK_QUICK = 1, /* PRAGMA quick_check, within check_ms; the default */
+       HOLDFAST_CHECK_NONE = 2
+};
+
+/*
+ * How a pool is made. Zero the structure, set struct_size, then what you want to change: 0 means the default.
+ * Out of range is HOLDFAST_MISUSE and the text names the member. Strings are copied. Since 0.1.
+ */
+typedef struct holdfast_pool_config {
+  size_t struct_size; /* sizeof(holdfast_pool_config) */
+  const char *name;   /* in messages, at most 63 bytes; default: the file's name */
+  const char *vfs;    /* a VFS by name; default: SQLite's default, which is holdfast */
+  int flags;          /* HOLDFAST_POOL_... */
+  int readers;        /* at most so many connections that read, 1 to 64; default: one for each processor, at
+                         most 4; on a network mount and for a memory database none. HOLDFAST_OFF: none, reads
+                         use the writer's connection */
+  int wait_ms;        /* one deadline for the queue and SQLite's locks; default 30000, from 1 */
+  int handoff_us; /* the first in the queue lets others pass for so long; default 1000; HOLDFAST_OFF: strict
+                     order */
+  int journal;    /* HOLDFAST_JOURNAL_... as above */
+  int statements; /* kept prepared per connection; default 64, at most 1024; HOLDFAST_OFF: none */
+  int leak_ms;    /* a lease that is out so long is reported, once; default 30000, from 10; HOLDFAST_OFF:
+                     never */
+  int max_read_age_ms;   /* a read lease that pins the WAL so long is interrupted; default: never; from 10 */
+  int checkpoint_frames; /* checkpoint when the WAL has so many; default 1000; HOLDFAST_OFF: the pool makes no
+                            checkpoint by itself */
+  int checkpoint_ms; /* and when frames have waited so long; default 60000, from 100; HOLDFAST_OFF: never */
+  int wal_limit_mib; /* the -wal is cut to this when it is begun anew; default 64 */
+  int check;         /* HOLDFAST_CHECK_... */
+  int check_ms;      /* how long that may take, else the answer is "not checked"; default 1000 */
+  /*
+   * Called once for each connection, before it is used: PRAGMAs, functions, collations. `lane` is
+   * HOLDFAST_READ or HOLDFAST_WRITE. Not 0 = the connection is not used and the code is handed to who asked.
+   * Called in any thread that uses the pool, never in two at once for one connection.
+   */
+  int (*on_connect)(struct sqlite3 *db, int lane, void *arg);
+  void *on_connect_arg;
+} holdfast_pool_config;
+
+/*
+ * The pool of a database: made, or the one that this process has already for the same file, by whatever name
+ * (symbolic link, relative path, hard link): the file's device and inode decide, or its real path where inode
+ * numbers are not stable. Each successful open needs its holdfast_pool_close(). `path` is a path or a "file:"
+ * URI; ":memory:" and "" make a private pool of one connection. Registers the VFS "holdfast" if that was not
+ * done. Opens the writing connection, settles the journal mode, then checks the database. config = NULL:
+ * defaults. A pool that exists already keeps its configuration: members that are not 0 must be what it has.
+ * *out is not touched on failure.
+ * Returns 0, HOLDFAST_CONFLICT, HOLDFAST_MISUSE, HOLDFAST_TIMEOUT (another thread has been opening it for
+ * wait_ms), or the code with which SQLite could not open or set up the database: SQLITE_CANTOPEN,
+ * SQLITE_NOTADB, SQLITE_IOERR... A database that the check calls damaged is opened all the same: writes are
+ * off then (HOLDFAST_QUARANTINED). Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_pool_open(const char *path, const holdfast_pool_config *config,
+                                    holdfast_pool **out);
+
+/*
+ * Give one reference back. The last one ends the pool: waiting calls return HOLDFAST_CLOSED, leases that are
+ * out have drain_ms (0 = the pool's wait_ms, HOLDFAST_NO_WAIT = none) to come back, then their SQL is
+ * interrupted; readers are closed, the WAL is checkpointed as far as that works without waiting, the writer
+ * is closed last. `pool` may not be used afterwards, whatever the result; leases that are still out may be
+ * released still, and what is left is freed with the last of them.
+ * Returns 0, HOLDFAST_TIMEOUT (leases are still out: the text names the longest), HOLDFAST_FORKED (nothing
+ * was done) or HOLDFAST_MISUSE (NULL). Any thread that holds no lease of this pool, else
+ * HOLDFAST_REENTRANT and nothing is done; not from an event callback. Since 0.1.
+ */
+HOLDFAST_API int holdfast_pool_close(holdfast_pool *pool, int drain_ms);
+
+/*
+ * Something to stop a wait and its SQL with, for any number of leases at a time. Returns 0, SQLITE_NOMEM or
+ * HOLDFAST_MISUSE (out is NULL). Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_cancel_new(holdfast_cancel **out);
+
+/*
+ * End it: calls that wait with this object return HOLDFAST_CANCELLED, statements that run on leases acquired
+ * with it return SQLITE_INTERRUPT, and so does every later acquire until holdfast_cancel_reset(). A
+ * transaction whose COMMIT has begun is not ended. Any thread; not in a signal handler. In a forked child
+ * nothing happens. Since 0.1.
+ */
+HOLDFAST_API void holdfast_cancel_fire(holdfast_cancel *cancel);
+HOLDFAST_API void holdfast_cancel_reset(holdfast_cancel *cancel);
+
+/* NULL is harmless. No call may wait with it and no lease may be out that was acquired with it. Since 0.1. */
+HOLDFAST_API void holdfast_cancel_free(holdfast_cancel *cancel);
+
+/* What an acquire, read or write may say beyond the pool's defaults. Zero it, set struct_size. Since 0.1. */
+typedef struct holdfast_options {
+  size_t struct_size;      /* sizeof(holdfast_options) */
+  int wait_ms;             /* 0 = the pool's wait_ms, HOLDFAST_NO_WAIT = do not wait */
+  const char *tag;         /* who is this, in reports: copied, at most 63 bytes */
+  holdfast_cancel *cancel; /* NULL = cannot be cancelled */
+} holdfast_options;
+
+/*
+ * Lease a connection. Begins no transaction (holdfast_read and _write do). mode is HOLDFAST_READ (the
+ * connection refuses to write) or HOLDFAST_WRITE. Waits at most wait_ms (0 = the pool's, HOLDFAST_NO_WAIT =
+ * not at all). A statement that meets a lock waits until the same deadline, or for as long again once that is
+ * over. The pool keeps ownership; the calling thread uses *out until holdfast_release(). *out is not
+ * touched on failure.
+ * Returns 0, HOLDFAST_TIMEOUT, HOLDFAST_REENTRANT (this thread holds a lease of the lane and would have to
+ * wait: the text has the tag of the first), HOLDFAST_CANCELLED, HOLDFAST_CLOSED, HOLDFAST_QUARANTINED (writes
+ * are off), HOLDFAST_MISUSE, HOLDFAST_FORKED, or the code with which SQLite could not open one more
+ * connection. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_acquire(holdfast_pool *pool, int mode, int wait_ms, holdfast_lease **out);
+
+/* The same with a tag and a way to cancel. options = NULL: the pool's defaults. Since 0.1. */
+HOLDFAST_API int holdfast_acquire_with(holdfast_pool *pool, int mode, const holdfast_options *options,
+                                       holdfast_lease **out);
+
+/*
+ * Give a lease back. Statements of holdfast_prepare() are reset and their bindings cleared. A transaction or
+ * a statement that was left open is rolled back or reset, counted and reported; if that fails, or if holdfast
+ * has ended this connection's writing (F15, F21), the connection is closed and a new one takes its place.
+ * NULL is harmless. Returns 0, HOLDFAST_MISUSE (not a lease that is out) or HOLDFAST_FORKED (nothing was
+ * done). The thread that acquired it. Since 0.1.
+ */
+HOLDFAST_API int holdfast_release(holdfast_lease *lease);
+
+/* The connection of a lease: good until the release, not to be closed. NULL for NULL and in a forked child.
+ * Since 0.1. */
+HOLDFAST_API struct sqlite3 *holdfast_lease_db(holdfast_lease *lease);
+
+/*
+ * A prepared statement of the lease's connection, from its cache. It is reset and has no bindings, and it is
+ * good until the release; do not finalize it. The same text again gives the same statement, reset, unless it
+ * is being stepped: then another one. Text after the first statement is SQLITE_ERROR. *out is not touched
+ * on failure. Returns a SQLite code, HOLDFAST_MISUSE or HOLDFAST_FORKED. The lease's thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_prepare(holdfast_lease *lease, const char *sql, struct sqlite3_stmt **out);
+
+/* What to do in a transaction: 0 = commit, all else = roll back and return that. Since 0.1. */
+typedef int (*holdfast_fn)(holdfast_lease *lease, void *arg);
+
+/*
+ * Run fn in a read transaction, all of it on one snapshot of the database (in one that is not in WAL mode:
+ * nobody else commits meanwhile). The transaction is always ended. Returns what fn returns, or as
+ * holdfast_acquire(), or the SQLite code with which the transaction could not begin. wait_ms is the pool's,
+ * or that of the options, for everything together. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_read(holdfast_pool *pool, holdfast_fn fn, void *arg);
+HOLDFAST_API int holdfast_read_with(holdfast_pool *pool, const holdfast_options *options, holdfast_fn fn,
+                                    void *arg);
+
+/*
+ * Run fn in a write transaction: BEGIN IMMEDIATE, fn, COMMIT, or ROLLBACK when fn does not return 0. Returns
+ * 0 only when COMMIT did. fn runs at most once. When the file was replaced under the pool
+ * (SQLITE_READONLY_DBMOVED) before the transaction began, the pool opens it again and goes on with the new
+ * one. Otherwise returns what fn returned, or as holdfast_acquire(), HOLDFAST_TIMEOUT (no turn or no lock
+ * before the deadline; nothing was written), or the SQLite code of BEGIN or COMMIT. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_write(holdfast_pool *pool, holdfast_fn fn, void *arg);
+HOLDFAST_API int holdfast_write_with(holdfast_pool *pool, const holdfast_options *options, holdfast_fn fn,
+                                     void *arg);
+
+enum {                                 /* holdfast_checkpoint.state */
+       HOLDFAST_CHECKPOINT_NO_WAL = 1, /* the database is not in WAL mode */
+       HOLDFAST_CHECKPOINT_COMPLETE,   /* every frame is in the database file */
+       HOLDFAST_CHECKPOINT_PARTIAL,    /* somebody reads an old snapshot: `pin_...` */
+       HOLDFAST_CHECKPOINT_BUSY        /* somebody else was making one */
+};
+
+/* What a checkpoint did, and who keeps the WAL from being used again. Since 0.1. */
+typedef struct holdfast_checkpoint {
+  size_t struct_size; /* in: sizeof(holdfast_checkpoint) */
+  int state;          /* HOLDFAST_CHECKPOINT_... */
+  int frames;         /* in the WAL */
+  int copied;         /* of these, in the database file */
+  int pin;            /* 1: a lease of this pool pins it, 0: somebody else does, -1: nobody */
+  int64_t pin_age_ms; /* how long that lease has been out */
+  char pin_tag[64];   /* its tag */
+  char pin_sql[160];  /* the statement that it began last, cut */
+} holdfast_checkpoint;
+
+/*
+ * Checkpoint now, PASSIVE: no reader and no writer waits for it. The pool does so by itself, in a thread of
+ * its own (checkpoint_frames, checkpoint_ms). Waits at most wait_ms (0 = the pool's) for a checkpoint of the
+ * pool that is under way. report may be NULL and is filled on success. Returns 0 (report->state says what was
+ * reached), HOLDFAST_TIMEOUT, HOLDFAST_CLOSED, HOLDFAST_FORKED, HOLDFAST_MISUSE or a SQLite code. Any thread.
+ * Since 0.1.
+ */
+HOLDFAST_API int holdfast_pool_checkpoint(holdfast_pool *pool, int wait_ms, holdfast_checkpoint *report);
+
+/*
+ * Copy the database into the new file `dest` with SQLite's backup interface, from the pool's writing
+ * connection, in slices between which writers have their turn. A `dest` that exists is SQLITE_CANTOPEN:
+ * nothing is overwritten; what was made is removed again on failure. options->wait_ms bounds the whole (0 =
+ * no bound). Returns 0 (the copy is complete and synced), HOLDFAST_TIMEOUT, HOLDFAST_CANCELLED, as
+ * holdfast_acquire(), or a SQLite code. Any thread that holds no lease of this pool. Since 0.1.
+ */
+HOLDFAST_API int holdfast_pool_backup(holdfast_pool *pool, const char *dest, const holdfast_options *options);
+
+enum {                            /* holdfast_pool_event.kind */
+       HOLDFAST_POOL_LEAK = 1,    /* a lease has been out for leak_ms */
+       HOLDFAST_POOL_RETURNED,    /* a lease that was reported came back */
+       HOLDFAST_POOL_UNCLEAN,     /* a lease came back with a transaction or a statement open */
+       HOLDFAST_POOL_DISCARDED,   /* a connection was closed, because it could not be used on */
+       HOLDFAST_POOL_PINNED,      /* a checkpoint could not finish: who keeps the WAL */
+       HOLDFAST_POOL_READ_ENDED,  /* a read lease was interrupted because of max_read_age_ms */
+       HOLDFAST_POOL_REOPENED,    /* the file was moved or replaced: the pool uses the one of that name now */
+       HOLDFAST_POOL_JOURNAL,     /* the journal mode that was asked for cannot be had */
+       HOLDFAST_POOL_CHECKED,     /* the check at open said anything but ok */
+       HOLDFAST_POOL_QUARANTINED, /* writes are off */
+       HOLDFAST_POOL_LIFTED,      /* and on again */
+       HOLDFAST_POOL_LEFT         /* a lease was still out when the pool was closed */
+};
+
+/* Texts are good during the callback, never NULL. Since 0.1. */
+typedef struct holdfast_pool_event {
+  size_t struct_size;
+  int kind;         /* HOLDFAST_POOL_... */
+  int lane;         /* HOLDFAST_READ, HOLDFAST_WRITE or 0 */
+  int code;         /* the result code that it is about, or 0 */
+  int64_t age_ms;   /* of the lease, or 0 */
+  const char *word; /* the kind as a word: "leak", "pinned" */
+  const char *pool; /* its name */
+  const char *path; /* of the database */
+  const char *tag;  /* of the lease */
+  const char *sql;  /* the statement that the lease began last, cut at 159 bytes */
+  const char *text; /* one sentence that says it all */
+} holdfast_pool_event;
+typedef void (*holdfast_event_fn)(const holdfast_pool_event *event, void *arg);
+
+/*
+ * Tell fn what happens; fn = NULL: no more. One function for each pool: a new one takes the old one's place,
+ * which is not running any more when the call returns (unless it is called from there). Called in any thread,
+ * one event at a time, with no lock held but the one that says so: the callback may use the pool, it must not
+ * close it. Returns 0, HOLDFAST_FORKED or HOLDFAST_MISUSE. Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_pool_on_event(holdfast_pool *pool, holdfast_event_fn fn, void *arg);
+
+/* One lane in numbers. Times are nanoseconds; percentiles are upper bounds, at most a fifth too high. Since
+ * 0.1. */
+typedef struct holdfast_lane_stats {
+  int connections;     /* open now */
+  int connections_max; /* at most */
+  int in_use, waiting; /* now */
+  int64_t acquired;    /* leases given out */
+  int64_t waited;      /* of these, after a wait */
+  int64_t timeouts, cancelled, reentrant;
+  int64_t wait_ns, wait_p50_ns, wait_p99_ns, wait_p999_ns, wait_max_ns; /* of those that waited */
+  int64_t hold_ns, hold_p50_ns, hold_p99_ns, hold_p999_ns, hold_max_ns; /* acquire to release */
+  int64_t longest_ms;    /* the lease that is out for longest, 0 = none */
+  char longest_tag[64];  /* its tag */
+  char longest_sql[160]; /* the statement that it began last, cut */
+} holdfast_lane_stats;
+
+typedef struct holdfast_stats {
+  size_t struct_size; /* in: sizeof(holdfast_stats) */
+  char name[64];
+  char path[1024];  /* real path, cut */
+  char journal[12]; /* "wal", "delete", ... */
+  char check[12];   /* of the check at open: "ok", "damaged", "not_checked" */
+  int references;   /* opens that were not closed yet */
+  int quarantined;  /* 1: writes are off */
+  holdfast_lane_stats read, write;
+  int64_t opened, discarded, reopened; /* connections; files */
+  int64_t unclean, leaks, reads_ended;
+  int64_t commits, rollbacks; /* of holdfast_write */
+  int64_t lock_waits;         /* times that SQLite found a lock taken */
+  int64_t statements_hit, statements_missed;
+  int64_t checkpoints, checkpoints_partial, checkpoints_busy;
+  int wal_frames; /* after the last commit of this pool */
+} holdfast_stats;
+
+/* A picture of the pool. Returns 0, HOLDFAST_FORKED or HOLDFAST_MISUSE. Any thread. Since 0.1. */
+HOLDFAST_API int holdfast_pool_stats(holdfast_pool *pool, holdfast_stats *out);
 
 /* ---------------------------------------------------------------- extension entry points */
 
