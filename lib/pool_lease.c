@@ -1,0 +1,205 @@
+/*
+ * pool_lease.c - acquire and release: the queue's turn, a usable connection, and what is done with one that
+ * comes back.
+ *
+ * A connection is judged when it is released, by what SQLite says about it, never by a query at acquire. The
+ * cost of the ordinary case is the queue's mutex twice, the clock twice, and two questions that SQLite
+ * answers without touching the file.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "pool_cancel.h"
+#include "pool_turn.h"
+
+#if SQLITE_VERSION_NUMBER >= 3034000
+#pragma weak sqlite3_txn_state
+#endif
+
+/* ---------------------------------------------------------------- acquire */
+
+int hf_want_of(const holdfast_pool *pool, int mode, const holdfast_options *options, hf_want *out)
+{
+  *out = (hf_want){.mode = mode, .thread = hf_thread(), .now_ns = hf_now(), .wait_ns = pool->config.wait_ns};
+  if (mode != HOLDFAST_READ && mode != HOLDFAST_WRITE)
+    return hf_fail(HOLDFAST_MISUSE, "pool %s: mode %d is neither HOLDFAST_READ nor HOLDFAST_WRITE",
+                   pool->config.name, mode);
+  if (mode == HOLDFAST_WRITE && pool->config.flags & HOLDFAST_POOL_READONLY)
+    return hf_fail(HOLDFAST_MISUSE, "pool %s was opened with HOLDFAST_POOL_READONLY", pool->config.name);
+  if (!options) return 0;
+  if (options->struct_size < sizeof *options || options->wait_ms < HOLDFAST_NO_WAIT)
+    return hf_fail(HOLDFAST_MISUSE, "pool %s: struct_size or wait_ms of the options is wrong",
+                   pool->config.name);
+  if (options->wait_ms) out->wait_ns = options->wait_ms > 0 ? options->wait_ms * HF_MS : 0;
+  out->tag = options->tag;
+  out->cancel = options->cancel;
+  return 0;
+}
+
+int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out)
+{
+  holdfast_lease *lease = NULL;
+  int rc = hf_queue_take(pool, want, &lease);
+
+  if (rc) return rc;
+  if (want->cancel) hf_cancel_join(want->cancel, lease);
+  rc = hf_connection_usable(lease);
+  if (!rc && hf_cancel_fired(want->cancel)) {
+    rc = hf_fail(HOLDFAST_CANCELLED, "pool %s: cancelled", pool->config.name);
+  }
+  if (rc) {
+    hf_cancel_leave(lease);
+    (void)hf_queue_give(lease);
+    return rc;
+  }
+  *out = lease;
+  return 0;
+}
+
+int holdfast_acquire_with(holdfast_pool *pool, int mode, const holdfast_options *options,
+                          holdfast_lease **out)
+{
+  hf_want want;
+  int rc;
+
+  if (!pool || !out) return hf_fail(HOLDFAST_MISUSE, "holdfast_acquire: an argument is NULL");
+  if (hf_forked(pool)) return hf_fail_forked();
+  rc = hf_want_of(pool, mode, options, &want);
+  return rc ? rc : hf_acquire(pool, &want, out);
+}
+
+int holdfast_acquire(holdfast_pool *pool, int mode, int wait_ms, holdfast_lease **out)
+{
+  holdfast_options options = {.struct_size = sizeof options, .wait_ms = wait_ms};
+  return holdfast_acquire_with(pool, mode, &options, out);
+}
+
+sqlite3 *holdfast_lease_db(holdfast_lease *lease)
+{
+  return lease && !hf_forked(lease->pool) ? lease->db : NULL;
+}
+
+/* ---------------------------------------------------------------- stop */
+
+void hf_lease_stop(holdfast_lease *lease, int why)
+{
+  holdfast_pool *pool = lease->pool;
+
+  pthread_mutex_lock(&pool->mutex);
+  if (lease->state == HF_LEASED) {
+    atomic_store(&lease->stop, why);
+    if (lease->db) sqlite3_interrupt(lease->db);
+  }
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+/* ---------------------------------------------------------------- release */
+
+/* Is a transaction open, also one that a statement in mid-step keeps? */
+bool hf_in_transaction(sqlite3 *db)
+{
+#if SQLITE_VERSION_NUMBER >= 3034000
+  if (sqlite3_txn_state) return sqlite3_txn_state(db, NULL) != SQLITE_TXN_NONE;
+#endif
+  if (!sqlite3_get_autocommit(db)) return true;
+  for (sqlite3_stmt *one = sqlite3_next_stmt(db, NULL); one; one = sqlite3_next_stmt(db, one))
+    if (sqlite3_stmt_busy(one)) return true;
+  return false;
+}
+
+/* After these the connection may have lost its right to write (the shim's latch), or its cache is in doubt.
+ */
+static bool is_broken(sqlite3 *db)
+{
+  switch (sqlite3_errcode(db) & 0xff) {
+  case SQLITE_IOERR: return sqlite3_extended_errcode(db) != SQLITE_IOERR_NOMEM;
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+  case SQLITE_CANTOPEN:
+  case SQLITE_PROTOCOL: return true;
+  default: return false;
+  }
+}
+
+static bool has_moved(sqlite3 *db)
+{
+  return sqlite3_errcode(db) != SQLITE_OK && sqlite3_extended_errcode(db) == SQLITE_READONLY_DBMOVED;
+}
+
+/* True: nothing is open any more. */
+static bool clean(sqlite3 *db)
+{
+  for (sqlite3_stmt *one = sqlite3_next_stmt(db, NULL); one; one = sqlite3_next_stmt(db, one))
+    if (sqlite3_stmt_busy(one)) (void)sqlite3_reset(one);
+  if (!sqlite3_get_autocommit(db)) (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+  return sqlite3_get_autocommit(db) && !hf_in_transaction(db);
+}
+
+static void report(holdfast_lease *lease, const hf_said *about, int kind, const char *what)
+{
+  hf_said said = *about;
+
+  said.kind = kind;
+  hf_event(lease->pool, &said, "%s by \"%s\"%s%s", what, *said.tag ? said.tag : "(no tag)",
+           *said.sql ? ": " : "", said.sql);
+}
+
+typedef struct hf_findings {
+  bool unclean, discard, leaked;
+  unsigned moved_epoch; /* 0 = not moved */
+  hf_said said;
+} hf_findings;
+
+static void look_at(holdfast_lease *lease, hf_findings *found)
+{
+  holdfast_pool *pool = lease->pool;
+  int busy = 0;
+
+  found->moved_epoch = has_moved(lease->db) ? lease->epoch + 1 : 0;
+  found->discard = lease->broken || is_broken(lease->db) || found->moved_epoch;
+  if (lease->statements.used || lease->statements.extra) hf_statements_put_back(&lease->statements, &busy);
+  found->unclean = busy || hf_in_transaction(lease->db);
+  if (found->unclean && !clean(lease->db)) found->discard = true;
+  if (!found->unclean && !found->discard && !lease->leak_said) return;
+  found->leaked = lease->leak_said;
+  found->said = (hf_said){.lane = lease->mode, .code = sqlite3_extended_errcode(lease->db)};
+  pthread_mutex_lock(&pool->mutex);
+  memcpy(found->said.tag, lease->tag, sizeof found->said.tag);
+  hf_copy_sql(lease, found->said.sql);
+  found->said.age_ms = (hf_now() - lease->since_ns) / HF_MS;
+  pool->unclean += found->unclean;
+  pool->discarded += found->discard;
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+int hf_release(holdfast_lease *lease)
+{
+  holdfast_pool *pool = lease->pool;
+  hf_findings found = {0};
+
+  if (lease->db) look_at(lease, &found);
+  if (found.discard) hf_connection_close(lease, found.moved_epoch != 0);
+  lease->broken = false;
+  if (lease->turn) hf_turn_give(lease);
+  if (lease->cancel) hf_cancel_leave(lease);
+  /* Before it is given back: the pool may be gone a moment later. */
+  if (found.moved_epoch) hf_pool_reopen(pool, found.moved_epoch - 1, SQLITE_READONLY_DBMOVED);
+  if (found.unclean)
+    report(lease, &found.said, HOLDFAST_POOL_UNCLEAN,
+           "a lease came back with a transaction or statement open");
+  if (found.discard)
+    report(lease, &found.said, HOLDFAST_POOL_DISCARDED,
+           "a connection was closed and will be opened anew, after use");
+  if (found.leaked)
+    report(lease, &found.said, HOLDFAST_POOL_RETURNED, "a lease that was reported came back, held");
+  return hf_queue_give(lease);
+}
+
+int holdfast_release(holdfast_lease *lease)
+{
+  if (!lease) return 0;
+  if (hf_forked(lease->pool)) return hf_fail_forked();
+  if (lease->state != HF_LEASED || !lease->db)
+    return hf_fail(HOLDFAST_MISUSE, "pool %s: this lease is not out", lease->pool->config.name);
+  return hf_release(lease);
+}
