@@ -83,11 +83,14 @@ struct holdfast_lease {
   uint64_t thread;      /* hf_thread() of its holder */
   int64_t since_ns;
   int mode; /* HOLDFAST_READ or _WRITE */
-  bool leak_said, age_said;
+  bool age_said;
   char tag[HF_TAG];
 
-  sqlite3 *db;     /* changes under the mutex, by the holder; used by the holder without it */
-  atomic_int stop; /* HF_STOP_... */
+  sqlite3 *db;           /* changes under the mutex, by the holder; used by the holder without it */
+  atomic_int stop;       /* HF_STOP_... */
+  atomic_bool leak_said; /* set by the keeper */
+
+  atomic_bool napping; /* it waits for a lock in SQLite: it reads nothing */
 
   /* the holder's */
   unsigned epoch; /* of the file that `db` has open */
@@ -248,8 +251,8 @@ void hf_config_free(hf_config *config);
 int hf_queue_init(holdfast_pool *pool);
 void hf_queue_free(holdfast_pool *pool);
 int hf_queue_take(holdfast_pool *pool, const hf_want *want, holdfast_lease **out);
-int hf_queue_give(holdfast_lease *lease);
-void hf_queue_wake_all(holdfast_pool *pool);              /* pool->mutex is held */
+bool hf_queue_give(holdfast_lease *lease);   /* false: not with this connection, it was ended for its age */
+void hf_queue_wake_all(holdfast_pool *pool); /* pool->mutex is held */
 const holdfast_lease *hf_longest(const hf_lane *lane);    /* pool->mutex is held; NULL = none is out */
 void hf_copy_sql(const holdfast_lease *lease, char *out); /* HF_SQL bytes; pool->mutex is held */
 static inline hf_lane *hf_lane_of(holdfast_pool *pool, int mode)
@@ -265,7 +268,7 @@ static inline const char *hf_lane_word(int mode)
 int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out);
 int hf_want_of(const holdfast_pool *pool, int mode, const holdfast_options *options, hf_want *out);
 int hf_release(holdfast_lease *lease);
-bool hf_in_transaction(sqlite3 *db);
+bool hf_is_reading(sqlite3 *db);
 void hf_lease_stop(holdfast_lease *lease, int why); /* its SQL shall end; any thread */
 
 /* pool_connection.c */

@@ -80,8 +80,9 @@ static bool is_reading(const holdfast_lease *lease)
   bool reading;
 
   if (!mutex) return false;
-  if (sqlite3_mutex_try(mutex) != SQLITE_OK) return true;
-  reading = hf_in_transaction(lease->db);
+  if (sqlite3_mutex_try(mutex) != SQLITE_OK)
+    return !atomic_load_explicit(&lease->napping, memory_order_relaxed);
+  reading = hf_is_reading(lease->db);
   sqlite3_mutex_leave(mutex);
   return reading;
 }
@@ -125,7 +126,7 @@ static void look_at_leases(holdfast_pool *pool)
     pthread_mutex_unlock(&pool->mutex);
     hf_event(pool, &said,
              leak ? "a lease has been out for %lld ms: \"%s\"%s%s"
-                  : "a read was ended after %lld ms, because it keeps the WAL: \"%s\"%s%s",
+                  : "a read was ended after %lld ms (max_read_age_ms): \"%s\"%s%s",
              (long long)said.age_ms, *said.tag ? said.tag : "(no tag)", *said.sql ? ": " : "", said.sql);
     pthread_mutex_lock(&pool->mutex);
   }

@@ -49,7 +49,7 @@ int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out)
   }
   if (rc) {
     hf_cancel_leave(lease);
-    (void)hf_queue_give(lease);
+    while (!hf_queue_give(lease)) hf_connection_close(lease, false);
     return rc;
   }
   *out = lease;
@@ -95,8 +95,8 @@ void hf_lease_stop(holdfast_lease *lease, int why)
 
 /* ---------------------------------------------------------------- release */
 
-/* Is a transaction open, also one that a statement in mid-step keeps? */
-bool hf_in_transaction(sqlite3 *db)
+/* Is a snapshot or a lock kept, also one of a statement in mid-step? */
+bool hf_is_reading(sqlite3 *db)
 {
 #if SQLITE_VERSION_NUMBER >= 3034000
   if (sqlite3_txn_state) return sqlite3_txn_state(db, NULL) != SQLITE_TXN_NONE;
@@ -105,6 +105,12 @@ bool hf_in_transaction(sqlite3 *db)
   for (sqlite3_stmt *one = sqlite3_next_stmt(db, NULL); one; one = sqlite3_next_stmt(db, one))
     if (sqlite3_stmt_busy(one)) return true;
   return false;
+}
+
+/* A BEGIN that nothing has followed yet keeps nothing, and must not reach the next holder all the same. */
+static bool in_transaction(sqlite3 *db)
+{
+  return !sqlite3_get_autocommit(db) || hf_is_reading(db);
 }
 
 /* After these the connection may have lost its right to write (the shim's latch), or its cache is in doubt.
@@ -132,7 +138,7 @@ static bool clean(sqlite3 *db)
   for (sqlite3_stmt *one = sqlite3_next_stmt(db, NULL); one; one = sqlite3_next_stmt(db, one))
     if (sqlite3_stmt_busy(one)) (void)sqlite3_reset(one);
   if (!sqlite3_get_autocommit(db)) (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-  return sqlite3_get_autocommit(db) && !hf_in_transaction(db);
+  return !in_transaction(db);
 }
 
 static void report(holdfast_lease *lease, const hf_said *about, int kind, const char *what)
@@ -150,23 +156,34 @@ typedef struct hf_findings {
   hf_said said;
 } hf_findings;
 
+/* What reports say about it: before anything is cleaned, because that runs statements, too. */
+static void describe(holdfast_lease *lease, hf_said *out)
+{
+  holdfast_pool *pool = lease->pool;
+
+  *out = (hf_said){.lane = lease->mode, .code = sqlite3_extended_errcode(lease->db)};
+  pthread_mutex_lock(&pool->mutex);
+  memcpy(out->tag, lease->tag, sizeof out->tag);
+  hf_copy_sql(lease, out->sql);
+  out->age_ms = (hf_now() - lease->since_ns) / HF_MS;
+  pthread_mutex_unlock(&pool->mutex);
+}
+
 static void look_at(holdfast_lease *lease, hf_findings *found)
 {
   holdfast_pool *pool = lease->pool;
   int busy = 0;
 
   found->moved_epoch = has_moved(lease->db) ? lease->epoch + 1 : 0;
-  found->discard = lease->broken || is_broken(lease->db) || found->moved_epoch;
+  found->discard = lease->broken || is_broken(lease->db) || found->moved_epoch ||
+                   atomic_load_explicit(&lease->stop, memory_order_relaxed) == HF_STOP_AGE;
+  found->leaked = atomic_load_explicit(&lease->leak_said, memory_order_relaxed);
   if (lease->statements.used || lease->statements.extra) hf_statements_put_back(&lease->statements, &busy);
-  found->unclean = busy || hf_in_transaction(lease->db);
+  found->unclean = busy || in_transaction(lease->db);
+  if (!found->unclean && !found->discard && !found->leaked) return;
+  describe(lease, &found->said);
   if (found->unclean && !clean(lease->db)) found->discard = true;
-  if (!found->unclean && !found->discard && !lease->leak_said) return;
-  found->leaked = lease->leak_said;
-  found->said = (hf_said){.lane = lease->mode, .code = sqlite3_extended_errcode(lease->db)};
   pthread_mutex_lock(&pool->mutex);
-  memcpy(found->said.tag, lease->tag, sizeof found->said.tag);
-  hf_copy_sql(lease, found->said.sql);
-  found->said.age_ms = (hf_now() - lease->since_ns) / HF_MS;
   pool->unclean += found->unclean;
   pool->discarded += found->discard;
   pthread_mutex_unlock(&pool->mutex);
@@ -192,7 +209,9 @@ int hf_release(holdfast_lease *lease)
            "a connection was closed and will be opened anew, after use");
   if (found.leaked)
     report(lease, &found.said, HOLDFAST_POOL_RETURNED, "a lease that was reported came back, held");
-  return hf_queue_give(lease);
+  /* The keeper may have ended it in this very moment, and has left its mark on the connection. */
+  while (!hf_queue_give(lease)) hf_connection_close(lease, false);
+  return 0;
 }
 
 int holdfast_release(holdfast_lease *lease)

@@ -69,7 +69,8 @@ static void lend(holdfast_lease *lease, const hf_want *want, int64_t now)
   lease->thread = want->thread;
   lease->since_ns = now;
   lease->mode = want->mode;
-  lease->leak_said = lease->age_said = false;
+  lease->age_said = false;
+  atomic_store_explicit(&lease->leak_said, false, memory_order_relaxed);
   lease->deadline_ns = want->now_ns + want->wait_ns;
   lease->wait_ns = want->wait_ns;
   atomic_store_explicit(&lease->stop, HF_STOP_NOT, memory_order_relaxed);
@@ -289,7 +290,7 @@ int hf_queue_take(holdfast_pool *pool, const hf_want *want, holdfast_lease **out
 
 /* ---------------------------------------------------------------- give */
 
-int hf_queue_give(holdfast_lease *lease)
+bool hf_queue_give(holdfast_lease *lease)
 {
   holdfast_pool *pool = lease->pool;
   hf_lane *lane = lease->lane;
@@ -298,6 +299,10 @@ int hf_queue_give(holdfast_lease *lease)
   bool last = false;
 
   pthread_mutex_lock(&pool->mutex);
+  if (lease->db && atomic_load_explicit(&lease->stop, memory_order_relaxed) == HF_STOP_AGE) {
+    pthread_mutex_unlock(&pool->mutex);
+    return false;
+  }
   hf_histogram_add(&lane->hold, now - lease->since_ns);
   head = lane->head;
   if (head && !pool->closing && now - head->since_ns >= pool->config.handoff_ns) {
@@ -320,5 +325,5 @@ int hf_queue_give(holdfast_lease *lease)
   }
   pthread_mutex_unlock(&pool->mutex);
   if (last) hf_pool_end(pool);
-  return 0;
+  return true;
 }

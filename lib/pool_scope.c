@@ -79,6 +79,10 @@ static int begin(holdfast_lease *lease)
 
 static int end(holdfast_lease *lease, int rc)
 {
+  int ignored = 0;
+
+  /* A function may leave its statements where they are: reset, they do not outlive the transaction. */
+  if (lease->statements.used || lease->statements.extra) hf_statements_put_back(&lease->statements, &ignored);
   if (lease->mode == HOLDFAST_READ) {
     if (!sqlite3_get_autocommit(lease->db) && run(lease, HF_COMMIT) != SQLITE_OK) roll_back(lease);
     return rc;

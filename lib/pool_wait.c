@@ -49,7 +49,7 @@ static bool waits_for_itself(const holdfast_lease *lease)
   pthread_mutex_lock(&pool->mutex);
   for (int i = 0; i < pool->read.capacity && strcmp(pool->journal, "wal") != 0; i++) {
     const holdfast_lease *one = &pool->read.connections[i];
-    if (one->state == HF_LEASED && one->thread == lease->thread && one->db && hf_in_transaction(one->db))
+    if (one->state == HF_LEASED && one->thread == lease->thread && one->db && hf_is_reading(one->db))
       found = true;
   }
   pthread_mutex_unlock(&pool->mutex);
@@ -74,6 +74,8 @@ int hf_wait_for_lock(holdfast_lease *lease, int count)
   length = nap(count, now - lease->busy_since_ns);
   if (length > until - now) length = until - now;
   sleep = (struct timespec){.tv_sec = (time_t)(length / HF_S), .tv_nsec = (long)(length % HF_S)};
+  atomic_store_explicit(&lease->napping, true, memory_order_relaxed);
   (void)nanosleep(&sleep, NULL); /* a signal makes it shorter, nothing else */
+  atomic_store_explicit(&lease->napping, false, memory_order_relaxed);
   return 1;
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
-# ThreadSanitizer over the shim: tests/tsan/threads.c with vfs/*.c and SQLite itself, all of them instrumented,
-# must give no report. The control is the same program with one plain counter on top of the shim, which must be
-# reported. Nothing is suppressed. SQLite is compiled once and kept in the cache folder. What is left out here:
+# ThreadSanitizer over the shim and the pool: tests/tsan/threads.c, pool_storm.c and pool_work.c with vfs/*.c,
+# lib/*.c and SQLite itself, all of them instrumented, must give no report. The control is the first program with
+# one plain counter on top of the shim, which must be reported. Nothing is suppressed. SQLite is compiled once and kept in the cache folder. What is left out here:
 # SQLite's functions that SQLite itself marks as false positives (SQLITE_NO_TSAN; it does so for clang only),
 # and the one reader of the wal-index in vfs/walguard.c that says so in its source.
 set -u
@@ -45,32 +45,40 @@ fi
 
 # -- the shim in its linked form, and both programs
 includes=(-D_GNU_SOURCE= -I"$HF_SOURCE/include" -I"$kept" -std=c11 -Wall -Wextra)
-for file in "$HF_SOURCE"/vfs/*.c; do
+for file in "$HF_SOURCE"/vfs/*.c "$HF_SOURCE"/lib/*.c; do
   case $file in *_other.c | */ext.c) ;; *) printf '%s\0' "$file" ;; esac
 done | xargs -0 -P 2 -I '{}' sh -c '"$@" -o "obj/$(basename "$0" .c).o" "$0"' '{}' "$cc" "${includes[@]}" "${flags[@]}" -c ||
   { fail "the shim does not compile"; exit 1; }
 program() {
-  "$cc" "${includes[@]}" "${flags[@]}" "${@:2}" -o "$1" "$HF_SOURCE/tests/tsan/threads.c" obj/*.o "$kept/sqlite3.o" \
+  "$cc" "${includes[@]}" "${flags[@]}" "${@:3}" -o "$1" "$HF_SOURCE/tests/$2" obj/*.o "$kept/sqlite3.o" \
     -lpthread -ldl -lm || { fail "$1 does not compile"; exit 1; }
 }
-program threads
-program planted -DHF_PLANTED_RACE
+program threads tsan/threads.c
+program planted tsan/threads.c -DHF_PLANTED_RACE
+program pool_storm proc/pool_storm.c
+program pool_work tsan/pool_work.c
 
-# look PROGRAM OPTIONS: its exit code; 66 = ThreadSanitizer has something to report, in PROGRAM.log.
+# look PROGRAM OPTIONS [ARGUMENT]: its exit code; 66 = ThreadSanitizer has something to report, in PROGRAM.log.
 look() {
   rm -rf run && mkdir run && cd run || exit 1
   HOLDFAST_LOG=$PWD/holdfast.log TSAN_OPTIONS="exitcode=66 $2" timeout $((seconds * 4 + 60)) \
-    "${under[@]}" "$top/$1" "$seconds" >"$top/$1.log" 2>&1
+    "${under[@]}" "$top/$1" "${3:-$seconds}" >"$top/$1.log" 2>&1
   local rc=$?
   cd "$top" || exit 1
   return $rc
 }
 
-look threads halt_on_error=0
-rc=$?
-tail -n 1 threads.log
-[ $rc = 0 ] && ! grep -q 'WARNING: ThreadSanitizer' threads.log ||
-  fail "eight threads, exit code $rc"$'\n'"$(grep SUMMARY threads.log | sort | uniq -c)"$'\n'"$(head -n 80 threads.log)"
+# clean PROGRAM [ARGUMENT]: nothing to report and nothing wrong.
+clean() {
+  look "$1" halt_on_error=0 "${2:-}"
+  local rc=$?
+  echo "$1: $(tail -n 1 "$1.log")"
+  [ $rc = 0 ] && ! grep -q 'WARNING: ThreadSanitizer' "$1.log" ||
+    fail "$1, exit code $rc"$'\n'"$(grep SUMMARY "$1.log" | sort | uniq -c)"$'\n'"$(head -n 80 "$1.log")"
+}
+clean threads
+clean pool_storm $((seconds * 600))
+clean pool_work
 look planted halt_on_error=1
 rc=$?
 if [ $rc = 66 ] && grep -q 'SUMMARY: ThreadSanitizer: data race .* in counted_open' planted.log; then
