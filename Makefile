@@ -59,7 +59,7 @@ unit_programs  := $(call programs,$(unit_sources))
 scene_programs := $(call programs,$(scene_sources))
 bench_programs := $(patsubst %.c,$(BUILD)/%,$(bench_sources))
 
-.PHONY: all tests benches check demo lab lint bench long memcheck install uninstall clean help FORCE
+.PHONY: all tests benches check demo demo-programs lab lint bench long memcheck install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -148,9 +148,14 @@ memcheck:
 	$(Q)$(MAKE) --no-print-directory check CHECK=memcheck
 
 demo:
-	$(Q)tools/deps build $(if $(LAB),lab,demo)
+	$(Q)tools/deps build $(if $(LAB),lab)
 	+$(Q)$(build) $(if $(V),,-s) all
-	$(Q)$(test_env) $(if $(LAB),tests/lab/demo.sh,tools/demo.sh $(if $(DIR),'$(DIR)'))
+	$(Q)$(test_env) $(if $(LAB),tests/lab/demo.sh,$(BUILD)/holdfast demo $(if $(DIR),--dir '$(DIR)'))
+
+demo-programs:
+	$(Q)tools/deps build demo
+	+$(Q)$(build) $(if $(V),,-s) all
+	$(Q)$(test_env) tools/demo-programs.sh $(if $(DIR),'$(DIR)')
 
 lab:
 	$(Q)tools/deps build lab
@@ -165,6 +170,7 @@ bench:
 	$(Q)tools/deps build bench
 	+$(Q)$(build) benches
 	$(Q)$(test_env) bench/run.sh
+	$(Q)$(test_env) bench/run-pool.sh
 
 long:
 	$(Q)HF_LONG=1 $(MAKE) --no-print-directory check
@@ -202,7 +208,8 @@ clean:
 
 help:
 	@echo 'make            build/holdfast.so, build/libholdfast.{a,so}, build/holdfast (the tool)'
-	@echo 'make demo       see it work; DIR=path: there; LAB=1: on real NFS and SMB mounts'
+	@echo 'make demo       see it work, 15 s without and with it; DIR=path: there; LAB=1: on real NFS and SMB mounts'
+	@echo 'make demo-programs  the stock shell and Python, which need no change; DIR=path'
 	@echo 'make check      all tests; CHECK=unit,proc,fault,fuzz,clients,suite,memcheck: only these'
 	@echo 'make lab        the tests on real NFS, SMB and other mounts, in user-mode Linux'
 	@echo 'make lint       format, include arrows, static analysis, symbols, versions'

@@ -52,6 +52,7 @@ lab_gather() {
   if [ -n "${HF_BUILD:-}" ] && [ -f "$HF_BUILD/holdfast.so" ]; then
     cp "$HF_BUILD/holdfast.so" "$LAB_WORK/bin/holdfast.so"
     LAB_SHIM=$LAB_WORK/bin/holdfast.so
+    [ ! -x "$HF_BUILD/holdfast" ] || cp "$HF_BUILD/holdfast" "$LAB_WORK/bin/holdfast"
   fi
 }
 

@@ -1,11 +1,14 @@
-# story.sh - the job of `make demo LAB=1`: the sqlite3 shell on NFS and SMB, stock on the left, with holdfast
-# loaded on the right; sourced by inside.sh. The last two lines of each mount come from cases.c.
+# story.sh - the job of `make demo LAB=1`: on NFS and SMB `holdfast demo`, and below it the sqlite3 shell, stock on
+# the left, with holdfast loaded on the right; sourced by inside.sh. The last two lines of each mount come
+# from cases.c.
 #
 # Lines that begin with '#' are for demo.sh: one "# bad" for everything that holdfast should have done better.
 
 . "$LAB_WORK/bin/cases.sh"
 
+# job_story SECONDS: for each side of the demo
 job_story() {
+  story_seconds=$1
   rounds=10 commits=50 case_seconds=100 all=100
   lab_servers
   lab_mounts >"$LAB/mounts"
@@ -16,8 +19,18 @@ job_story() {
     smb) title="SMB 3.1.1, default options" ;;
     *) continue ;;
     esac
-    if lab_ready; then story_of; else say "" "$title: $lab_why" "# bad"; fi
+    if lab_ready; then story_demo && story_of; else say "" "$title: $lab_why" "# bad"; fi
   done <"$LAB/mounts"
+}
+
+# The two programs of `holdfast demo`. Only its own failure counts: plain SQLite may have been lucky.
+story_demo() {
+  say "" "== $title"
+  timeout $((story_seconds * 2 + 120)) "$LAB_WORK/bin/holdfast" demo --seconds "$story_seconds" --dir "$LAB/m/$name" \
+    >"$LAB/demo" 2>>"$LAB_WORK/inside.log" </dev/null
+  code=$?
+  cat "$LAB/demo" >>"$LAB_WORK/out"
+  [ $code -le 1 ] || say "# bad" "  ^ the demo ended with exit code $code"
 }
 
 # The stock shell, and the same shell after one `.load`.

@@ -1,8 +1,8 @@
 #!/bin/bash
-# tools/demo.sh - two programs that know nothing of holdfast, the stock sqlite3 shell and Python's
-# sqlite3 module, work on one database through holdfast.so. Called by `make demo`.
+# tools/demo-programs.sh - two programs that know nothing of holdfast, the stock sqlite3 shell and Python's
+# sqlite3 module, work on one database through holdfast.so. Called by `make demo-programs`.
 #
-#   tools/demo.sh [DIR]       default: a temporary directory
+#   tools/demo-programs.sh [DIR]       default: a temporary directory
 #
 # Works in a new folder inside DIR and removes it. Every figure shown is read back with plain SQLite;
 # if one is not as it should be, the demo says so and ends with exit 1.
@@ -106,7 +106,7 @@ case $verdict in
     title '3. A WAL database that was there before, same pretence'
     existing_wal old.db
     printf '\nDone. On NFS and SMB WAL loses data: there holdfast keeps SQLite in DELETE mode by itself.\n'
-    echo 'On a mount of yours: make demo DIR=/path   On real NFS and SMB: make demo LAB=1'
+    echo 'On a mount of yours: make demo-programs DIR=/path   On real NFS and SMB: make demo LAB=1'
     ;;
   *' rollback-only '* | *' rollback-one-host '*)
     title '1. Here, as it is: WAL cannot be trusted on this mount'
