@@ -67,8 +67,9 @@ static int play_and_show(const demo_place *place, const char *dir, long seconds,
 
   if (rc == 0) rc = play(&pool, place, seconds, as_json);
   if (rc != 0) {
-    const demo_shared *s = pool.shared ? pool.shared : plain.shared;
-    code = could_not(rc != EINTR && s && s->audit.said[0] ? s->audit.said : dir, rc);
+    code = could_not(dir, rc);
+  } else if (!demo_worked(&plain) && !demo_worked(&pool)) {
+    code = could_not("neither side could create a task", 0);
   } else {
     code = !demo_clean(&pool) ? EXIT_UNSAFE : demo_clean(&plain) ? EXIT_WARNING : EXIT_FINE;
     if (as_json)

@@ -38,16 +38,15 @@ typedef struct demo_log {
 /* What is found on the board afterwards, by plain SQLite in a process of its own. */
 typedef struct demo_audit {
   bool done;
-  long found;     /* acknowledged tasks that are there in the state that was acknowledged */
-  bool integrity; /* integrity_check said ok */
-  char mode[16];  /* journal mode */
+  long found;    /* acknowledged tasks that are there in the state that was acknowledged */
+  int integrity; /* CHECK_OK, CHECK_ALARM: damaged, CHECK_NOT_DONE */
+  char mode[16]; /* journal mode */
   char said[DEMO_TEXT];
 } demo_audit;
 
 typedef struct demo_shared {
   atomic_int stop;
   atomic_int inside; /* number of the program in a write transaction now, 0 = none (see demo_work.c) */
-  atomic_int ready;  /* programs that have the board open */
   demo_log log[DEMO_PROGRAMS];
   demo_audit audit;
   long ran_ms;
@@ -93,7 +92,7 @@ struct demo_program {
 };
 
 /* demo_board.c: the board's tables and steps. */
-int board_create_tables(sqlite3 *db);
+int board_create_tables(demo_connection *c, void *unused); /* a demo_step */
 int board_prepare(demo_connection *c, const char *sql, sqlite3_stmt **out);
 void board_put(demo_connection *c, sqlite3_stmt *statement);
 typedef struct board_task {
@@ -133,7 +132,8 @@ typedef struct demo_result {
   demo_shared *shared;
   long copies; /* counted in the folder */
 } demo_result;
-bool demo_clean(const demo_result *r); /* nothing at all went wrong */
+bool demo_worked(const demo_result *r); /* a task was created */
+bool demo_clean(const demo_result *r);  /* nothing at all went wrong */
 void demo_table(const demo_result *plain, const demo_result *pool, const char *dir, long seconds);
 void demo_json(const demo_result *plain, const demo_result *pool, const char *dir, long seconds, int code);
 

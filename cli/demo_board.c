@@ -6,10 +6,11 @@
 
 #include "demo.h"
 
-int board_create_tables(sqlite3 *db)
+int board_create_tables(demo_connection *c, void *unused)
 {
+  (void)unused;
   return sqlite3_exec(
-      db,
+      c->db,
       "CREATE TABLE IF NOT EXISTS task(id INTEGER PRIMARY KEY, maker INT, number INT, state INT,"
       " owner INT, title TEXT);"
       "CREATE INDEX IF NOT EXISTS task_state ON task(state, id);"
@@ -113,32 +114,42 @@ static void count_tasks(sqlite3 *db, demo_shared *shared)
   (void)sqlite3_finalize(s); /* its error, if any, is integrity_check's to tell */
 }
 
-/* False: there was no answer, and out is the message. */
-static bool ask(sqlite3 *db, const char *sql, char *out, size_t size)
+/* The first answer; or the message, and the code that is not SQLITE_ROW. */
+static int ask(sqlite3 *db, const char *sql, char *out, size_t size)
 {
   sqlite3_stmt *s = NULL;
-  bool row = sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
+  int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
 
-  (void)snprintf(out, size, "%s", row ? (const char *)sqlite3_column_text(s, 0) : sqlite3_errmsg(db));
+  if (rc == SQLITE_OK) rc = sqlite3_step(s);
+  (void)snprintf(out, size, "%s",
+                 rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : sqlite3_errmsg(db));
   (void)sqlite3_finalize(s); /* the message is in out */
-  return row;
+  return rc;
+}
+
+/* "Locked" is no damage. */
+static int verdict_of(int rc, const char *said)
+{
+  if (rc == SQLITE_ROW) return strcmp(said, "ok") ? CHECK_ALARM : CHECK_OK;
+  return (rc & 0xFF) == SQLITE_CORRUPT || (rc & 0xFF) == SQLITE_NOTADB ? CHECK_ALARM : CHECK_NOT_DONE;
 }
 
 void board_audit(const char *path, demo_shared *shared)
 {
   demo_audit *a = &shared->audit;
+  char mode[sizeof a->mode];
   sqlite3 *db = NULL;
   int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL);
 
-  if (rc != SQLITE_OK) {
-    (void)snprintf(a->said, sizeof a->said, "%s", sqlite3_errstr(rc));
-  } else {
+  (void)strcpy(a->mode, "unreadable");
+  (void)snprintf(a->said, sizeof a->said, "%s", sqlite3_errstr(rc));
+  if (rc == SQLITE_OK) {
     (void)sqlite3_busy_timeout(db, 10000); /* fails only for a bad handle */
     count_tasks(db, shared);
-    if (!ask(db, "PRAGMA journal_mode", a->mode, sizeof a->mode)) (void)strcpy(a->mode, "unreadable");
-    (void)ask(db, "PRAGMA integrity_check(1)", a->said, sizeof a->said); /* what it says is the answer */
+    if (ask(db, "PRAGMA journal_mode", mode, sizeof mode) == SQLITE_ROW) (void)strcpy(a->mode, mode);
+    rc = ask(db, "PRAGMA integrity_check(1)", a->said, sizeof a->said);
   }
-  a->integrity = !strcmp(a->said, "ok");
+  a->integrity = verdict_of(rc, a->said);
   a->done = true;
   (void)sqlite3_close(db); /* every statement is finalized */
 }

@@ -77,16 +77,19 @@ typedef struct scene {
   demo_program programs[DEMO_PROGRAMS];
 } scene;
 
+/* By the side itself: where it cannot even make the tables, that is a result. */
 static void set_up(void *arg)
 {
   scene *s = arg;
-  sqlite3 *db = NULL;
+  demo_program *p = &s->programs[0];
+  int rc = p->side->open(p);
 
-  if (sqlite3_open(s->place->board, &db) == SQLITE_OK && board_create_tables(db) == SQLITE_OK)
-    s->shared->audit.done = true; /* here: the board is there */
-  else
-    (void)snprintf(s->shared->audit.said, sizeof s->shared->audit.said, "%s", sqlite3_errmsg(db));
-  (void)sqlite3_close(db); /* nothing is open on it */
+  if (rc == SQLITE_OK) {
+    rc = p->side->write(p, board_create_tables, NULL);
+    p->side->close(p);
+  }
+  if (rc != SQLITE_OK) demo_failed(p, rc, p->said[0] ? p->said : sqlite3_errstr(rc));
+  s->shared->audit.done = true;
 }
 
 static void play(void *arg)
@@ -142,12 +145,6 @@ static int play_both(scene *s, long seconds, bool quiet)
   int rc = 0;
 
   for (int i = 0; i < DEMO_PROGRAMS; i++) {
-    s->programs[i] = (demo_program){.side = s->side,
-                                    .path = s->place->board,
-                                    .name = names[i],
-                                    .who = i,
-                                    .shared = s->shared,
-                                    .log = &s->shared->log[i]};
     pids[i] = start(play, &s->programs[i], seconds + SETUP_S);
     if (pids[i] < 0) rc = errno;
   }
@@ -174,8 +171,16 @@ static int apart(scene *s, void (*body)(void *arg))
 int crew_play(const demo_side *side, const demo_place *place, long seconds, bool quiet, demo_shared *shared)
 {
   scene s = {.side = side, .place = place, .shared = shared};
-  int rc = apart(&s, set_up);
+  int rc;
 
+  for (int i = 0; i < DEMO_PROGRAMS; i++)
+    s.programs[i] = (demo_program){.side = side,
+                                   .path = place->board,
+                                   .name = names[i],
+                                   .who = i,
+                                   .shared = shared,
+                                   .log = &shared->log[i]};
+  rc = apart(&s, set_up);
   if (rc == 0 && !interrupted) rc = play_both(&s, seconds, quiet);
   if (rc == 0 && !interrupted) rc = apart(&s, count);
   return interrupted ? EINTR : rc;

@@ -24,7 +24,7 @@ static void plain_close(demo_program *p)
 
 static int connect(demo_program *p, demo_connection *c)
 {
-  int rc = sqlite3_open_v2(p->path, &c->db, SQLITE_OPEN_READWRITE, NULL);
+  int rc = sqlite3_open_v2(p->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 
   if (rc != SQLITE_OK) return rc;
   (void)sqlite3_busy_timeout(c->db, BUSY_MS); /* fails only for a bad handle */

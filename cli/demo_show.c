@@ -43,10 +43,15 @@ static totals add_up(const demo_result *r)
   }
   t.lost = t.tasks - t.found;
   /* An alarm is false when nothing was checked, and when the board turns out to be sound. */
-  t.false_alarms = s->audit.integrity ? t.alarms : unchecked;
+  t.false_alarms = s->audit.integrity == CHECK_OK ? t.alarms : unchecked;
   t.commits_per_s = s->ran_ms > 0 ? (double)t.commits * 1000 / (double)s->ran_ms : 0;
   t.wait_ms_max = (double)wait_ns / 1e6;
   return t;
+}
+
+bool demo_worked(const demo_result *r)
+{
+  return add_up(r).tasks > 0;
 }
 
 bool demo_clean(const demo_result *r)
@@ -54,7 +59,7 @@ bool demo_clean(const demo_result *r)
   totals t = add_up(r);
 
   return t.tasks > 0 && t.lost == 0 && t.twice == 0 && t.breaches == 0 && t.alarms == 0 && t.copies == 0 &&
-         t.errors == 0 && t.crashes == 0 && r->shared->audit.integrity;
+         t.errors == 0 && t.crashes == 0 && r->shared->audit.integrity == CHECK_OK;
 }
 
 /* ---------------------------------------------------------------- the table */
@@ -121,9 +126,13 @@ static void row_wait(const char *name, double a, double b)
 
 static void row_health(const char *name, const demo_result *a, const demo_result *b)
 {
+  static const char *const words[] = {"ok", "DAMAGED", "not checked"}; /* CHECK_... */
+  static const tone tones[] = {TONE_GOOD, TONE_BAD, TONE_WARN};
+  int of_a = a->shared->audit.integrity, of_b = b->shared->audit.integrity;
+
   label(name);
-  cell(a->shared->audit.integrity ? "ok" : "DAMAGED", a->shared->audit.integrity ? TONE_GOOD : TONE_BAD);
-  cell(b->shared->audit.integrity ? "ok" : "DAMAGED", b->shared->audit.integrity ? TONE_GOOD : TONE_BAD);
+  cell(words[of_a], tones[of_a]);
+  cell(words[of_b], tones[of_b]);
   putchar('\n');
 }
 
@@ -149,7 +158,7 @@ static void part(int *parts, long number, const char *what)
 }
 
 /* What it comes to, from the same numbers. */
-static void sentence(const char *name, const totals *t, bool sound)
+static void sentence(const char *name, const totals *t, int integrity)
 {
   char a[32], b[32];
   int parts = 0;
@@ -159,12 +168,13 @@ static void sentence(const char *name, const totals *t, bool sound)
     printf(" %s of %s acknowledged tasks are gone", grouped(t->lost, a), grouped(t->tasks, b));
     parts++;
   }
-  if (!sound) printf("%s the database is damaged", parts++ ? "," : "");
+  if (t->tasks == 0) printf("%s not one task could be created", parts++ ? "," : "");
+  if (integrity == CHECK_ALARM) printf("%s the database is damaged", parts++ ? "," : "");
   part(&parts, t->twice, "double claim");
   part(&parts, t->false_alarms, "false alarm");
   part(&parts, t->copies, "backup file");
   part(&parts, t->errors, "error");
-  part(&parts, t->crashes, "crash");
+  part(&parts, t->crashes, "crashed or hanging program");
   if (parts == 0) printf(" all %s tasks are there, no alarm, no copy, no error", grouped(t->tasks, a));
   puts(".");
 }
@@ -190,7 +200,7 @@ void demo_table(const demo_result *plain, const demo_result *pool, const char *d
   row_wrong("  of these false", a.false_alarms, b.false_alarms);
   row_wrong("backup files made", a.copies, b.copies);
   row_wrong("errors", a.errors, b.errors);
-  if (a.crashes || b.crashes) row_wrong("programs that crashed", a.crashes, b.crashes);
+  if (a.crashes || b.crashes) row_wrong("programs that crashed or hung", a.crashes, b.crashes);
   row_count("commits per second", (long)(a.commits_per_s + 0.5), (long)(b.commits_per_s + 0.5));
   row_wait("worst wait of a writer", a.wait_ms_max, b.wait_ms_max);
   row_health("database in the end", plain, pool);
