@@ -645,10 +645,10 @@ HOLDFAST_API int holdfast_pool_close(holdfast_pool *pool, int drain_ms);
 HOLDFAST_API int holdfast_cancel_new(holdfast_cancel **out);
 
 /*
- * End it: calls that wait with this object return HOLDFAST_CANCELLED, statements that run on leases acquired
- * with it return SQLITE_INTERRUPT, and so does every later acquire until holdfast_cancel_reset(). A
- * transaction whose COMMIT has begun is not ended. Any thread; not in a signal handler. In a forked child
- * nothing happens. Since 0.1.
+ * End it: calls that wait with this object return HOLDFAST_CANCELLED, statements on leases acquired with
+ * it return SQLITE_INTERRUPT, those that run and those that begin later; a later acquire is cancelled at
+ * once, until holdfast_cancel_reset(). A COMMIT that has begun is not ended. Any thread; not in a signal
+ * handler. In a forked child nothing happens. Since 0.1.
  */
 HOLDFAST_API void holdfast_cancel_fire(holdfast_cancel *cancel);
 HOLDFAST_API void holdfast_cancel_reset(holdfast_cancel *cancel);

@@ -25,7 +25,7 @@
 
 #include "holdfast.h"
 
-enum { HF_TAG = 64, HF_SQL = 160, HF_NAME = 64, HF_READERS = 64, HF_TEXT = 512 };
+enum { HF_TAG = 64, HF_SQL = 160, HF_NAME = 64, HF_READERS = 64, HF_TEXT = 512, HF_HASHES = 64 };
 #define HF_MS 1000000LL
 #define HF_S  1000000000LL
 
@@ -54,7 +54,7 @@ typedef struct hf_statement {
 } hf_statement;
 
 typedef struct hf_statements {
-  hf_statement *bucket[64];
+  hf_statement *bucket[HF_HASHES];
   hf_statement *newest, *oldest;
   hf_statement *used, *extra; /* extra: not kept, because the kept one was being stepped */
   int count, max;
@@ -95,7 +95,6 @@ struct holdfast_lease {
   /* the holder's */
   unsigned epoch; /* of the file that `db` has open */
   int64_t deadline_ns, wait_ns, busy_since_ns;
-  bool turn;                      /* of the processes' queue (pool_turn.h) */
   bool own_reader;                /* the lock that it waits for is this thread's own read transaction */
   bool broken;                    /* to be closed at release */
   sqlite3_stmt *scope[HF_SCOPES]; /* pool_scope.c */
@@ -180,8 +179,6 @@ typedef struct hf_keeper {
   unsigned epoch;
 } hf_keeper;
 
-typedef struct hf_turn hf_turn;
-
 struct holdfast_pool {
   unsigned generation; /* of the process that opened it */
   hf_config config;
@@ -213,7 +210,6 @@ struct holdfast_pool {
   int64_t opened, discarded, reopened, unclean, leaks, reads_ended, commits, rollbacks;
   int64_t checkpoints, checkpoints_partial, checkpoints_busy;
   hf_keeper keeper;
-  hf_turn *turn; /* the holder of the write lane; NULL = there is none (pool_turn.h) */
   char journal[12], check[12];
 
   pthread_mutex_t telling; /* one event at a time; recursive; never with another of ours held */

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pool_turn.h"
 #include "pool_wait.h"
 
 enum { NO_CHECKPOINT_ON_CLOSE = 1006 }; /* SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, since 3.16 */
@@ -236,7 +235,6 @@ void hf_connection_close(holdfast_lease *lease, bool stale)
   sqlite3 *db = lease->db;
 
   if (!db) return;
-  if (lease->lane->mode == HOLDFAST_WRITE) hf_turn_close(pool);
   hf_statements_free(&lease->statements);
   for (int i = 0; i < HF_SCOPES; i++) {
     (void)sqlite3_finalize(lease->scope[i]);

@@ -10,11 +10,12 @@
 #include <string.h>
 
 #include "pool_cancel.h"
-#include "pool_turn.h"
 
 #if SQLITE_VERSION_NUMBER >= 3034000
 #pragma weak sqlite3_txn_state
 #endif
+
+enum { OPS_BETWEEN_LOOKS = 1000 };
 
 /* ---------------------------------------------------------------- acquire */
 
@@ -36,6 +37,12 @@ int hf_want_of(const holdfast_pool *pool, int mode, const holdfast_options *opti
   return 0;
 }
 
+/* An interrupt ends what runs. What the holder begins after the shot is ended by this. */
+static int fired(void *cancel)
+{
+  return hf_cancel_fired(cancel);
+}
+
 int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out)
 {
   holdfast_lease *lease = NULL;
@@ -47,6 +54,7 @@ int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out)
   if (!rc && hf_cancel_fired(want->cancel)) {
     rc = hf_fail(HOLDFAST_CANCELLED, "pool %s: cancelled", pool->config.name);
   }
+  if (!rc && want->cancel) sqlite3_progress_handler(lease->db, OPS_BETWEEN_LOOKS, fired, want->cancel);
   if (rc) {
     hf_cancel_leave(lease);
     while (!hf_queue_give(lease)) hf_connection_close(lease, false);
@@ -194,10 +202,10 @@ int hf_release(holdfast_lease *lease)
   holdfast_pool *pool = lease->pool;
   hf_findings found = {0};
 
+  if (lease->cancel && lease->db) sqlite3_progress_handler(lease->db, 0, NULL, NULL);
   if (lease->db) look_at(lease, &found);
   if (found.discard) hf_connection_close(lease, found.moved_epoch != 0);
   lease->broken = false;
-  if (lease->turn) hf_turn_give(lease);
   if (lease->cancel) hf_cancel_leave(lease);
   /* Before it is given back: the pool may be gone a moment later. */
   if (found.moved_epoch) hf_pool_reopen(pool, found.moved_epoch - 1, SQLITE_READONLY_DBMOVED);

@@ -14,6 +14,7 @@ enum { GRACE_MS = 500 };
 
 static void free_pool(holdfast_pool *pool)
 {
+  if (!pool) return;
   hf_queue_free(pool);
   hf_config_free(&pool->config);
   free(pool->name);

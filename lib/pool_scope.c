@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "pool_cancel.h"
-#include "pool_turn.h"
 
 static const char *const texts[HF_SCOPES] = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"};
 
@@ -24,6 +23,7 @@ static int run(holdfast_lease *lease, int which)
 
 static void roll_back(holdfast_lease *lease)
 {
+  if (lease->cancel) sqlite3_progress_handler(lease->db, 0, NULL, NULL); /* this must not be stopped */
   if (!sqlite3_get_autocommit(lease->db))
     (void)run(lease, HF_ROLLBACK); /* the release looks what came of it */
 }
@@ -65,7 +65,6 @@ static int begin(holdfast_lease *lease)
   unsigned epoch = lease->epoch;
   int rc;
 
-  if (which == HF_BEGIN_IMMEDIATE) hf_turn_take(lease);
   rc = run(lease, which);
   if (worth_a_new_connection(rc)) {
     hf_connection_close(lease, rc == SQLITE_READONLY_DBMOVED);

@@ -32,7 +32,7 @@ static uint32_t hash_of(const char *sql)
 
 static hf_statement **bucket_of(hf_statements *cache, uint32_t hash)
 {
-  return &cache->bucket[hash % (sizeof cache->bucket / sizeof *cache->bucket)];
+  return &cache->bucket[hash % HF_HASHES];
 }
 
 static hf_statement *find(hf_statements *cache, const char *sql, uint32_t hash)
@@ -196,8 +196,13 @@ void hf_statements_put_back(hf_statements *cache, int *busy)
 
 void hf_statements_free(hf_statements *cache)
 {
-  int ignored = 0;
+  int ignored = 0, max = cache->max;
+  hf_statement *older;
 
   hf_statements_put_back(cache, &ignored);
-  while (cache->oldest) forget(cache, cache->oldest);
+  for (hf_statement *one = cache->newest; one; one = older) {
+    older = one->older;
+    destroy(one);
+  }
+  *cache = (hf_statements){.max = max};
 }
