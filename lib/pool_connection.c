@@ -220,13 +220,14 @@ static bool under_the_shim(sqlite3 *db)
 
 void hf_connection_plain_close(sqlite3 *db, bool stale)
 {
-  sqlite3_stmt *left;
-
   /* The last close checkpoints and takes the -wal away by its name, which is another file's now (T11). The
    * shim knows; without it there must be no checkpoint. */
   if (stale && !under_the_shim(db)) (void)sqlite3_db_config(db, NO_CHECKPOINT_ON_CLOSE, 1, (int *)NULL);
-  while ((left = sqlite3_next_stmt(db, NULL)) != NULL) (void)sqlite3_finalize(left);
-  (void)sqlite3_close(db); /* no statement and no backup is left: it cannot be refused */
+  for (sqlite3_stmt *one = sqlite3_next_stmt(db, NULL); one; one = sqlite3_next_stmt(db, one))
+    (void)sqlite3_reset(one); /* no lock is kept */
+  /* A statement that the program has forgotten, or a backup: SQLite closes when that goes. To finalize it
+   * here would leave the program with a dead pointer. */
+  (void)sqlite3_close_v2(db);
 }
 
 void hf_connection_close(holdfast_lease *lease, bool stale)
