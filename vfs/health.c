@@ -173,10 +173,18 @@ static void next(holdfast_health_run *run)
     finish(run, HOLDFAST_HEALTH_OK, HOLDFAST_WHY_NONE, "");
 }
 
+/* The pass over the whole file says again what was said of its tables. */
+static bool shown(const holdfast_health_run *run, const hf_finding *finding)
+{
+  for (int i = 0; i < run->shown; i++)
+    if (strcmp(run->findings[i].text, finding->text) == 0) return true;
+  return false;
+}
+
 static void keep_findings(holdfast_health_run *run, const hf_outcome *out)
 {
   for (int i = 0; i < out->count && run->shown < HF_FINDINGS; i++)
-    run->findings[run->shown++] = out->findings[i];
+    if (!shown(run, &out->findings[i])) run->findings[run->shown++] = out->findings[i];
   run->report.damage += out->damage;
   run->unknown += out->unknown;
 }
