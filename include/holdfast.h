@@ -375,6 +375,10 @@ typedef struct holdfast_health_options {
   int force;        /* 1: read again although nothing changed since the last ok */
   int unsliced;     /* 1: one pass over the file instead of table by table; the report has all findings */
   int confirm_again; /* 1: damage must be seen three times, alike. Always so on network mounts */
+  /* for holdfast_health_check() only: */
+  int slice_ms;           /* the pool's writers wait at most so long for the check; 0 = 10 */
+  int evidence_max;       /* copies of a damaged database, for ever; 0 = 3, HOLDFAST_OFF (-1) = none */
+  int64_t evidence_bytes; /* and their bytes; 0 = 1 GiB */
 } holdfast_health_options;
 
 typedef struct holdfast_health_report {
@@ -838,6 +842,26 @@ typedef struct holdfast_stats {
 
 /* A picture of the pool. Returns 0, HOLDFAST_FORKED or HOLDFAST_MISUSE. Any thread. Since 0.1. */
 HOLDFAST_API int holdfast_pool_stats(holdfast_pool *pool, holdfast_stats *out);
+
+/*
+ * Check the pool's database on its main connection, in slices: a writer that waits ends the slice within
+ * about a millisecond and goes first, and a piece that was cut off begins again later. options = NULL: quick,
+ * 60 s. What was not done when the budget is over is not_checked(budget). Confirmed damage to the file puts
+ * the pool into quarantine (writes are HOLDFAST_QUARANTINED, reads go on), keeps one copy as evidence and
+ * tells once: HOLDFAST_POOL_CHECKED and _QUARANTINED. A later full check that finds nothing lifts the
+ * quarantine. Returns 0 (*report has the verdict), as holdfast_acquire(), or SQLITE_NOMEM. Any thread that
+ * holds no lease of this pool; checks of one pool take turns. Since 0.1.
+ */
+HOLDFAST_API int holdfast_health_check(holdfast_pool *pool, const holdfast_health_options *options,
+                                       holdfast_health_report *report);
+
+/*
+ * The last verdict about the pool's file, quick or full, whichever is newer, by any connection of this
+ * process. Waits for no connection and no lock; looks at the file by stat(): what has changed since is stale.
+ * Returns 0, HOLDFAST_FORKED, HOLDFAST_MISUSE or SQLITE_CANTOPEN (a memory database, or the file is gone).
+ * Any thread. Since 0.1.
+ */
+HOLDFAST_API int holdfast_health_last(holdfast_pool *pool, holdfast_health_report *report);
 
 /* ---------------------------------------------------------------- extension entry points */
 

@@ -200,8 +200,9 @@ struct holdfast_pool {
   bool closing, zombie;
   int waiters; /* calls that wait, or have not left quite yet */
   bool quarantined;
-  atomic_uint epoch; /* of the file: another one since it was moved or replaced */
-  bool ready_once;   /* the database was there: it is not created any more */
+  holdfast_health_run *checking; /* its step is running on the main connection */
+  atomic_uint epoch;             /* of the file: another one since it was moved or replaced */
+  bool ready_once;               /* the database was there: it is not created any more */
   uint64_t serial;
   hf_lane write, read;
   hf_lane *reads; /* &read, or &write in a pool of one connection */

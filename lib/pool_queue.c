@@ -220,6 +220,7 @@ static int wait_in_queue(holdfast_pool *pool, hf_lane *lane, hf_waiter *me, hold
   int rc = 0, timed_out = 0;
 
   enqueue(lane, me);
+  if (pool->checking && lane == &pool->write && !want->polite) holdfast_health_yield(pool->checking);
   while (!me->given) {
     rc = closed_to(pool, want);
     if (rc) break;

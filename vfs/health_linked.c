@@ -83,7 +83,7 @@ int holdfast_health_recall(const char *path, int kind, holdfast_health_report *o
     last.kind = kind;
     last.incident = 0;
     if (last.verdict != HOLDFAST_HEALTH_NOT_CHECKED) {
-      if (then.sure && hf_print_same_files(&then, &now))
+      if ((then.sure || last.verdict == HOLDFAST_HEALTH_DAMAGED) && hf_print_same_files(&then, &now))
         last.unchanged = 1;
       else
         last.verdict = HOLDFAST_HEALTH_STALE;
