@@ -64,18 +64,17 @@ static bool on_other_mount(const hf_statx *file, const place *p)
   return has_id(file) && p->id && file->mnt_id != p->id;
 }
 
+/* By hand, because every open comes by here and snprintf() would be the dearest part next to the calls. */
 static int name_directory(const char *path, bool is_directory, char *out, size_t size)
 {
   const char *slash = strrchr(path, '/');
-  int n;
+  size_t length = is_directory ? strlen(path) : slash ? (size_t)(slash - path) : 0;
+  const char *tail = is_directory || slash ? "/." : ".";
 
-  if (is_directory)
-    n = snprintf(out, size, "%s/.", path);
-  else if (slash)
-    n = snprintf(out, size, "%.*s/.", (int)(slash - path), path);
-  else
-    n = snprintf(out, size, ".");
-  return n > 0 && (size_t)n < size ? 0 : ENAMETOOLONG;
+  if (length + sizeof "/." > size) return ENAMETOOLONG;
+  memcpy(out, path, length);
+  strcpy(out + length, tail);
+  return 0;
 }
 
 /* The id of the mount of an open descriptor, for kernels whose statx has none (before 5.8) or is forbidden.
