@@ -63,12 +63,12 @@ typedef struct hf_record {
 } hf_record;
 
 /*
- * The short way, for what SQLite does nearly always: a lock of an inode that is OWN or NFS and whose private
- * descriptor reads and writes. For each library: SQLite's descriptor -> the private one, its number negative
- * where SQLite's is for reading only, 0 = the long way. The kernel empties these tables in every child, so a
- * child's first call goes the long way, and nobody has to ask who he is.
+ * The short way, for what SQLite does nearly always: a lock of an inode that is OWN or NFS. For each library:
+ * SQLite's descriptor -> the private one, if both read and write; HF_SHORT_READ where SQLite's is for reading
+ * only; 0 = the long way. The kernel empties these tables in every child, so a child's first call goes the
+ * long way, and nobody has to ask who he is.
  */
-enum { HF_FDS = 1 << 20 };
+enum { HF_FDS = 1 << 20, HF_SHORT_READ = -1 };
 extern HF_HIDDEN _Atomic(_Atomic(int) *) hf_short_of[];
 static inline int hf_record_short(int slot, int fd)
 {
@@ -84,6 +84,11 @@ static inline _Atomic(uintptr_t) *hf_record_entry(int slot, int fd)
   _Atomic(uintptr_t) *table = atomic_load_explicit(&hf_users_of[slot], memory_order_acquire);
 
   return table && (unsigned)fd < HF_FDS ? &table[(unsigned)fd] : NULL;
+}
+
+static inline hf_record *hf_record_untag(uintptr_t entry)
+{
+  return (hf_record *)(entry & ~(uintptr_t)(HF_FD_WRITABLE | HF_FD_OPENED));
 }
 
 /* After a call that went the long way: may the next one take the short way? */

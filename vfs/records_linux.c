@@ -349,17 +349,12 @@ static void unlink_record(hf_record *gone)
 
 /* ---------------------------------------------------------------- descriptors of SQLite */
 
-static hf_record *untag(uintptr_t entry)
-{
-  return (hf_record *)(entry & ~(uintptr_t)(WRITABLE | OPENED));
-}
-
 void hf_record_shorten(const hf_record *record, int fd, bool fd_writable)
 {
   _Atomic(int) *shorts = atomic_load_explicit(&hf_short_of[record->slot], memory_order_acquire);
 
-  if (is_owned(record) && record->fd >= 0 && record->writable)
-    atomic_store_explicit(&shorts[fd], fd_writable ? record->fd : -record->fd, memory_order_relaxed);
+  if (is_owned(record) && record->fd >= 0 && fd < HF_FDS)
+    atomic_store_explicit(&shorts[fd], fd_writable ? record->fd : HF_SHORT_READ, memory_order_relaxed);
 }
 
 /* Call with `table` held. keep = other code of this process has the inode open: no descriptor of it may be
@@ -367,7 +362,7 @@ void hf_record_shorten(const hf_record *record, int fd, bool fd_writable)
 static void leave(int slot, int fd, bool keep)
 {
   _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
-  hf_record *record = untag(atomic_load(entry));
+  hf_record *record = hf_record_untag(atomic_load(entry));
 
   atomic_store(&hf_short_of[slot][fd], 0);
   atomic_store(entry, 0);
@@ -408,9 +403,9 @@ hf_record *hf_record_of(int slot, int fd, bool *fd_writable)
   _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
   uintptr_t value = entry ? atomic_load_explicit(entry, memory_order_acquire) : 0;
 
-  if (!untag(value)) return attach(slot, fd, fd_writable);
+  if (!hf_record_untag(value)) return attach(slot, fd, fd_writable);
   *fd_writable = (value & WRITABLE) != 0;
-  return untag(value);
+  return hf_record_untag(value);
 }
 
 void hf_record_opened(int slot, int fd)
@@ -418,9 +413,9 @@ void hf_record_opened(int slot, int fd)
   _Atomic(uintptr_t) *entry = hf_record_entry(slot, fd);
 
   if (!entry) return;
-  if (untag(atomic_load_explicit(entry, memory_order_acquire))) {
+  if (hf_record_untag(atomic_load_explicit(entry, memory_order_acquire))) {
     pthread_mutex_lock(&table);
-    if (untag(atomic_load(entry))) leave(slot, fd, false);
+    if (hf_record_untag(atomic_load(entry))) leave(slot, fd, false);
     pthread_mutex_unlock(&table);
   }
   atomic_store_explicit(entry, OPENED, memory_order_release);
@@ -485,7 +480,7 @@ bool hf_record_closing(int slot, int fd, bool *say)
     }
   }
   pthread_mutex_lock(&table);
-  record = untag(atomic_load(entry));
+  record = hf_record_untag(atomic_load(entry));
   if (record) {
     keep = is_owned(record) && record->generation == hf_generation() &&
            (record->met || hf_neighbour_present(record->device, record->inode, is_ours));

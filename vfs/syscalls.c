@@ -63,12 +63,10 @@ static __attribute__((noinline)) int slow_fcntl(int slot, int fd, int cmd, void 
   struct flock *lock = arg;
   bool writable;
   hf_record *record;
-  int rc, own;
+  int rc;
 
   if (fd < 0) return probed(EBADF);
   if (cmd != F_SETLK && cmd != F_SETLKW && cmd != F_GETLK) return before[slot].fcntl(fd, cmd, arg);
-  own = hf_record_short(slot, fd);
-  if (own < 0 && cmd == F_SETLK && lock->l_type != F_WRLCK) return short_fcntl(-own, lock);
   record = hf_record_of(slot, fd, &writable);
   /* Without memory: a POSIX lock beside our own OFD locks would stand in their way for ever. */
   if (!record) return errno == ENOMEM ? -1 : before[slot].fcntl(fd, cmd, arg);
@@ -93,11 +91,24 @@ static __attribute__((noinline)) int slow_fcntl(int slot, int fd, int cmd, void 
                                      : hf_immune_lock(record, cmd, lock, writable);
 }
 
+/* A private descriptor for reading only will be replaced by a writer's, which takes copies of its locks. */
+static __attribute__((noinline)) int read_fcntl(int slot, int fd, struct flock *lock)
+{
+  hf_record *record = hf_record_untag(atomic_load_explicit(hf_record_entry(slot, fd), memory_order_acquire));
+  int rc;
+
+  if (HF_UNLIKELY(!record)) return slow_fcntl(slot, fd, F_SETLK, lock);
+  rc = short_fcntl(atomic_load_explicit(&record->fd, memory_order_relaxed), lock);
+  if (rc == 0 && !record->writable) hf_record_track(record, lock);
+  return rc;
+}
+
 static inline int on_fcntl(int slot, int fd, int cmd, void *arg)
 {
   if (cmd == F_SETLK) {
     int own = hf_record_short(slot, fd);
     if (own > 0) return short_fcntl(own, arg);
+    if (own == HF_SHORT_READ && ((struct flock *)arg)->l_type != F_WRLCK) return read_fcntl(slot, fd, arg);
   }
   return slow_fcntl(slot, fd, cmd, arg);
 }

@@ -6,6 +6,7 @@
  * after privileges were dropped, after chroot, with hardly any descriptors left, under a name used again and
  * again.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -69,6 +70,52 @@ static void read_only_first(const char *mode)
   CHECK_INT("the read-only one closes", peer_close(p, 0), SQLITE_OK);
   holds("the reader is closed", p);
   CHECK_STR("commit", peer_ask(p, 1, "COMMIT"), "");
+  finish(p, 1);
+}
+
+/* Which of PENDING (1), RESERVED (2) and SHARED (4) do others hold, as the kernel sees it? */
+static int held_by_others(sqlite3 **db, char *out, size_t size)
+{
+  static const struct {
+    off_t start, length;
+  } bytes[] = {{0x40000000, 1}, {0x40000001, 1}, {0x40000002, 510}};
+  int fd = open(SCENE_DB, O_RDWR | O_CLOEXEC), held = 0;
+
+  (void)db, (void)out, (void)size;
+  for (int i = 0; i < 3; i++) {
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = bytes[i].start, .l_len = bytes[i].length};
+    if (fcntl(fd, F_GETLK, &lock)) held = -1;
+    if (held >= 0 && lock.l_type != F_UNLCK) held |= 1 << i;
+  }
+  if (fd >= 0) close(fd); /* this process holds nothing that could be lost */
+  return held;
+}
+
+/* A reader that has been at work for a while keeps its lock, and no other, when a writer of its process
+ * comes.
+ */
+static void reader_keeps_its_lock(void)
+{
+  enum { RESERVED = 2, SHARED = 4 };
+  peer *p = NULL;
+
+  start("a read-only connection reads on", "delete");
+  p = peer_start(SHIM_YES, NULL);
+  CHECK_INT("read-only", peer_open(p, 0, SCENE_DB, SQLITE_OPEN_READONLY), SQLITE_OK);
+  for (int i = 0; i < 3; i++) CHECK_STR("it reads", peer_ask(p, 0, "SELECT count(*) FROM t"), "1");
+  CHECK_INT("and holds nothing", peer_call(outside, held_by_others), 0);
+  CHECK_STR("begins to read", peer_ask(p, 0, "BEGIN; SELECT count(*) FROM t"), "1");
+  CHECK_INT("and holds", peer_call(outside, held_by_others), SHARED);
+  CHECK_INT("read-write", peer_open(p, 1, SCENE_DB, 0), SQLITE_OK);
+  CHECK_STR("a writer", peer_ask(p, 1, BEGIN_WRITE), "");
+  CHECK_INT("both hold", peer_call(outside, held_by_others), SHARED | RESERVED);
+  CHECK_STR("the writer goes", peer_ask(p, 1, "ROLLBACK"), "");
+  CHECK_INT("the reader holds", peer_call(outside, held_by_others), SHARED);
+  CHECK_STR("and ends", peer_ask(p, 0, "SELECT count(*) FROM t; COMMIT"), "1");
+  CHECK_INT("nobody holds", peer_call(outside, held_by_others), 0);
+  CHECK_INT("others write", peer_sql(outside, 0, "INSERT INTO t(who) VALUES(1)"), SQLITE_OK);
+  for (int i = 0; i < 3; i++) CHECK_STR("it reads", peer_ask(p, 0, "SELECT count(*) FROM t"), "2");
   finish(p, 1);
 }
 
@@ -253,6 +300,7 @@ int main(void)
   for (int m = 0; m < SCENE_MODES; m++) {
     const char *mode = scene_modes[m];
     read_only_first(mode);
+    if (strcmp(mode, "delete") == 0) reader_keeps_its_lock();
     any_order(mode);
     before_the_shim(mode, "SELECT 1", "SELECT 1");
     before_the_shim(mode, "BEGIN; SELECT count(*) FROM t", "COMMIT");
