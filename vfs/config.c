@@ -58,10 +58,9 @@ static void store(hf_settings *io, const choice *which, int value)
   }
 }
 
-static int bad_value(const choice *which, const char *prefix, const char *value, char *message, size_t size)
+static int bad_value(const choice *which, const char *name, const char *value, char *message, size_t size)
 {
-  snprintf(message, size, "holdfast: %s%s=%.60s is not known: use %s", prefix, which->key, value,
-           which->words);
+  snprintf(message, size, "holdfast: %s=%.60s is not known: use %s", name, value, which->words);
   return SQLITE_MISUSE;
 }
 
