@@ -75,7 +75,8 @@ int sqlite3_holdfast_init(sqlite3 *db, char **error, const sqlite3_api_routines 
 /*
  * For sqlite3_auto_extension(), which takes SQLITE_OK_LOAD_PERMANENTLY for a failure and lets a failure fail
  * the open. So it never fails: a setting that is not known is said on stderr, and the connection works
- * without the shim.
+ * without the shim. holdfast-preload.so calls it once before there is a connection (`db` is NULL), for the
+ * VFS alone.
  */
 int sqlite3_holdfast_auto_init(sqlite3 *db, char **error, const sqlite3_api_routines *routines)
 {
@@ -89,6 +90,7 @@ int sqlite3_holdfast_auto_init(sqlite3 *db, char **error, const sqlite3_api_rout
     fprintf(stderr, "%s: not loaded\n", message);
   }
   routines->free(message);
-  if (owner && hf_connection_ready(owner, db) != SQLITE_OK) (void)routines->exec(db, "", NULL, NULL, NULL);
+  if (owner && db && hf_connection_ready(owner, db) != SQLITE_OK)
+    (void)routines->exec(db, "", NULL, NULL, NULL);
   return SQLITE_OK;
 }

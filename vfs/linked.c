@@ -2,6 +2,7 @@
  * linked.c - the entry points of the linked form, in libholdfast only: the API table is filled with the
  * functions of the SQLite that this program is linked with.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +27,24 @@ hf_api hf_api_linked(void)
   return api;
 }
 
+/* Under `holdfast exec` the preloaded copy would come first, and this program's calls would find a stranger's
+ * VFS: it is told to leave this SQLite to us. */
+static void claim(const hf_api *api)
+{
+  void (*leave)(const void *address);
+
+  *(void **)&leave = dlsym(RTLD_DEFAULT, "holdfast_preload_leave");
+  if (leave) leave(api->libversion()); /* the text lies in the library, a function may not */
+}
+
 static int register_linked(const holdfast_config *config, hf_vfs **out)
 {
   hf_api api = hf_api_linked();
   char message[300] = "";
-  int rc = hf_register(&api, config, out, message, sizeof message);
+  int rc;
 
+  claim(&api);
+  rc = hf_register(&api, config, out, message, sizeof message);
   if (rc && message[0]) {
     sqlite3_log(SQLITE_WARNING, "%s", message);
     fprintf(stderr, "%s\n", message);
