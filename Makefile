@@ -39,6 +39,7 @@ programs = $(patsubst tests/%.c,$(BUILD)/tests/%,$(1))
 
 vfs_sources     := $(call sources,vfs/*.c)
 cli_sources     := $(call sources,cli/*.c)
+preload_sources := $(if $(filter Linux,$(OS)),$(call sources,preload/*.c))
 support_sources := $(call sources,tests/support/*.c)
 unit_sources    := $(call sources,tests/unit/test_*.c)
 scene_sources   := $(call sources,tests/proc/*.c tests/fault/*.c tests/memcheck/*.c tests/fuzz/*.c)
@@ -53,6 +54,7 @@ ext     := $(BUILD)/holdfast.so
 archive := $(BUILD)/libholdfast.a
 shared  := $(BUILD)/libholdfast.so.$(VERSION)
 tool    := $(if $(cli_sources),$(BUILD)/holdfast)
+preload := $(if $(preload_sources),$(BUILD)/holdfast-preload.so)
 support := $(BUILD)/tests/libsupport.a
 
 unit_programs  := $(call programs,$(unit_sources))
@@ -63,7 +65,7 @@ bench_programs := $(patsubst %.c,$(BUILD)/%,$(bench_sources))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(ext) $(archive) $(BUILD)/libholdfast.so $(tool)
+all: $(ext) $(archive) $(BUILD)/libholdfast.so $(tool) $(preload)
 tests: all $(unit_programs) $(scene_programs)
 benches: all $(bench_programs)
 
@@ -73,6 +75,12 @@ benches: all $(bench_programs)
 $(ext): $(ext_objects) packaging/extension.map
 	$(call say,LINK,$@)
 	$(Q)$(link) -shared -Wl,-z,defs -Wl,--version-script=packaging/extension.map -o $@ $(ext_objects)
+
+# The same shim, and what finds a SQLite in a program that was never changed. Loaded into every child, so it
+# needs libc only, too.
+$(BUILD)/holdfast-preload.so: $(call objects,$(preload_sources)) $(ext_objects) packaging/preload.map
+	$(call say,LINK,$@)
+	$(Q)$(link) -shared -Wl,-z,defs -Wl,--version-script=packaging/preload.map -o $@ $(filter %.o,$^) -ldl -lpthread
 
 $(archive): $(lib_objects)
 	$(call say,AR,$@)
@@ -124,7 +132,7 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD) && printf '%s\n' '$(subst ','\'',$(flags_now))' >$@.new && \
 	 if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
--include $(patsubst %.o,%.d,$(call objects,$(vfs_sources) $(call sources,lib/*.c) $(cli_sources) \
+-include $(patsubst %.o,%.d,$(call objects,$(vfs_sources) $(call sources,lib/*.c) $(cli_sources) $(preload_sources) \
           $(support_sources) $(unit_sources) $(scene_sources) $(bench_sources)))
 
 # ---------------------------------------------------------------- checks
@@ -188,7 +196,7 @@ $(BUILD)/holdfast.pc: packaging/holdfast.pc.in VERSION FORCE
 install: all $(BUILD)/holdfast.pc
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(libdir)/holdfast $(libdir)/pkgconfig $(incdir) $(mandir)/man1)
 	$(Q)$(INSTALL) -m 755 $(tool) $(DESTDIR)$(bindir)/
-	$(Q)$(INSTALL) -m 644 $(ext) $(DESTDIR)$(libdir)/holdfast/
+	$(Q)$(INSTALL) -m 644 $(ext) $(preload) $(DESTDIR)$(libdir)/holdfast/
 	$(Q)$(INSTALL) -m 644 $(archive) $(shared) $(DESTDIR)$(libdir)/
 	$(Q)ln -sf $(notdir $(shared)) $(DESTDIR)$(libdir)/$(soname)
 	$(Q)ln -sf $(soname) $(DESTDIR)$(libdir)/libholdfast.so
@@ -198,7 +206,7 @@ install: all $(BUILD)/holdfast.pc
 	@echo "installed under $(DESTDIR)$(PREFIX); the extension is $(libdir)/holdfast/holdfast.so"
 
 uninstall:
-	$(Q)rm -f $(DESTDIR)$(bindir)/holdfast $(DESTDIR)$(libdir)/holdfast/holdfast.so \
+	$(Q)rm -f $(DESTDIR)$(bindir)/holdfast $(addprefix $(DESTDIR)$(libdir)/holdfast/,holdfast.so holdfast-preload.so) \
 	  $(addprefix $(DESTDIR)$(libdir)/,libholdfast.a libholdfast.so $(soname) $(notdir $(shared)) pkgconfig/holdfast.pc) \
 	  $(addprefix $(DESTDIR)$(incdir)/,$(notdir $(headers))) $(addprefix $(DESTDIR)$(mandir)/man1/,$(notdir $(pages)))
 	$(Q)rmdir $(DESTDIR)$(libdir)/holdfast 2>/dev/null || true
