@@ -44,8 +44,10 @@ bool pl_object_patch(const pl_object *object, const char *name, void *to, pl_pat
 void pl_object_undo(const pl_object *object, const pl_patch *undo);
 
 /* table.c: the table of functions of the SQLite in this object, NULL = none. `thorough` also looks where only
- * programs at fixed addresses have it. */
+ * programs at fixed addresses have it, which takes some ms. pl_code_near() says whether that is worth it: is
+ * there code of sqlite3_libversion_number() around the caller? */
 const sqlite3_api_routines *pl_table_in(const pl_object *object, bool thorough);
+bool pl_code_near(const pl_object *object, const void *caller);
 
 /* reach.c: calls from the hooks, with the address that called. */
 void pl_reach_ready(const void *caller);    /* SQLite's VFS layer has just started */

@@ -23,14 +23,15 @@ int sqlite3_holdfast_auto_init(sqlite3 *db, char **error, const sqlite3_api_rout
 /* For a program that is linked with holdfast and calls this before it registers by itself (vfs/linked.c). */
 __attribute__((visibility("default"))) void holdfast_preload_leave(const void *address);
 
-enum { OBJECTS = 64, STATIC_MAIN = 2 };
+enum { OBJECTS = 64, CALLERS = 16, STATIC_MAIN = 2 };
 
 /* What is known of an object. Without locks: a fork may come at any time. */
 typedef struct known {
   atomic_uintptr_t key;
   _Atomic(unsigned long long) unloaded;
   _Atomic(const sqlite3_api_routines *) table;
-  atomic_int state; /* 0 = not looked at, else a bit set of the below */
+  atomic_uintptr_t caller[CALLERS]; /* places in a program at fixed addresses that have called */
+  atomic_int state;                 /* 0 = not looked at, else a bit set of the below */
 } known;
 enum { LOOKED = 1, THOROUGH = 2, TOLD = 4, LEFT = 8, WITH_SQL = 16 };
 
@@ -121,12 +122,39 @@ typedef struct awaited {
   const sqlite3_api_routines *table; /* NULL = nothing is awaited */
   known *known;
   pl_object object;
-  pl_patch patch;
+  pl_patch unlock, lock;
 } awaited;
 
 static __thread awaited wait_for __attribute__((tls_model("initial-exec")));
 static __thread bool busy
     __attribute__((tls_model("initial-exec"))); /* our own calls come to the hooks, too */
+
+/*
+ * From where SQLite may be started until the shim is in it, other threads that come to a mutex of this
+ * library wait: one that finds SQLite running would pick the VFS that is to be covered. They hold nothing
+ * that the starting thread needs, because SQLite takes no second mutex under the first that early. After a
+ * fork at the wrong moment nobody opens the gate, so the wait ends by itself.
+ */
+enum { GATE_TRIES = 20000, GATE_PAUSE_US = 100 };
+static _Atomic(pthread_t) starter; /* 0 = the gate is open; glibc's pthread_t is an address */
+
+static int lock_at_gate(pthread_mutex_t *mutex)
+{
+  pthread_t who = atomic_load(&starter);
+
+  for (int i = 0; who && who != pthread_self(); i++) {
+    if (i == GATE_TRIES) atomic_compare_exchange_strong(&starter, &who, 0);
+    usleep(GATE_PAUSE_US);
+    who = atomic_load(&starter);
+  }
+  return pthread_mutex_lock(mutex);
+}
+
+static void open_gate(void)
+{
+  pthread_t self = pthread_self();
+  atomic_compare_exchange_strong(&starter, &self, 0);
+}
 
 static int unlocked(pthread_mutex_t *mutex)
 {
@@ -135,23 +163,46 @@ static int unlocked(pthread_mutex_t *mutex)
 
   if (!table) return rc; /* another thread's */
   wait_for.table = NULL;
-  pl_object_undo(&wait_for.object, &wait_for.patch);
+  pl_object_undo(&wait_for.object, &wait_for.unlock);
   busy = true;
   cover(&wait_for.object, wait_for.known, table);
   atomic_fetch_and(&wait_for.known->state, ~WITH_SQL); /* sqlite3_shutdown() forgets them */
   add_to_connections(wait_for.known, table);
   busy = false;
+  pl_object_undo(&wait_for.object, &wait_for.lock);
+  open_gate();
   return rc;
 }
 
 static void await_unlock(const pl_object *object, known *k, const sqlite3_api_routines *table)
 {
+  pthread_t nobody = 0;
+
   wait_for = (awaited){.known = k, .object = *object};
-  if (pl_object_patch(object, "pthread_mutex_unlock", (void *)unlocked, &wait_for.patch)) {
+  /* Two libraries that start at the same moment: the second goes without a gate. */
+  if (atomic_compare_exchange_strong(&starter, &nobody, pthread_self()))
+    (void)pl_object_patch(object, "pthread_mutex_lock", (void *)lock_at_gate, &wait_for.lock);
+  if (pl_object_patch(object, "pthread_mutex_unlock", (void *)unlocked, &wait_for.unlock)) {
     wait_for.table = table;
-  } else if (first_time(k)) {
-    pl_note_missed(object, "the start of its SQLite could not be caught");
+    return;
   }
+  pl_object_undo(object, &wait_for.lock);
+  open_gate();
+  if (first_time(k)) pl_note_missed(object, "the start of its SQLite could not be caught");
+}
+
+/* Is it worth the time to look through all constants of a program at fixed addresses? Answered once for each
+ * caller. */
+static bool worth_it(const pl_object *object, known *k, const void *caller)
+{
+  if (object->base != 0) return false;
+  for (int i = 0; i < CALLERS; i++) {
+    uintptr_t there = 0;
+    if (atomic_compare_exchange_strong(&k->caller[i], &there, (uintptr_t)caller))
+      return pl_code_near(object, caller);
+    if (there == (uintptr_t)caller) return false;
+  }
+  return false;
 }
 
 void pl_reach_starting(const void *caller)
@@ -164,7 +215,7 @@ void pl_reach_starting(const void *caller)
   if (busy || wait_for.table || !pl_object_at(caller, &object)) return;
   k = known_of(&object);
   if (!k || (atomic_load(&k->state) & LEFT)) return;
-  table = table_of(&object, k, false);
+  table = table_of(&object, k, worth_it(&object, k, caller));
   mutex = table ? main_mutex(table) : NULL;
   if (!mutex) return;
   if (is_held(table, mutex))
@@ -187,8 +238,7 @@ void pl_reach_ready(const void *caller)
   table = table_of(&object, k, true);
   if (!table) {
     if (first_time(k))
-      pl_note_missed(&object,
-                     "it has a SQLite inside that gives no access (built without loadable extensions?)");
+      pl_note_missed(&object, "the SQLite inside cannot be reached (built without loadable extensions?)");
     return;
   }
   busy = true;

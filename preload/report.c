@@ -175,13 +175,26 @@ void pl_note_started(const sqlite3_api_routines *table)
     (void)table->auto_extension((void (*)(void))count_connection); /* without memory nothing is counted */
 }
 
+/* What was asked for is said although HOLDFAST_LOG is "none". */
+__attribute__((format(printf, 1, 2))) static void say_anyway(const char *format, ...)
+{
+  const char *where = strcmp(log_place(), "none") == 0 ? "stderr" : log_place();
+  va_list args;
+
+  va_start(args, format);
+  say(where, format, args);
+  va_end(args);
+}
+
 void pl_note_missed(const pl_object *object, const char *why)
 {
-  options want = options_now();
-
   note(object->path, "");
-  warn("%s: %s: %s: its databases are not protected", want.require ? "refused" : "warned", object->path, why);
-  if (want.require) _exit(EXIT_NOT_REACHED); /* SQLite is still starting: no database is open in it */
+  if (!options_now().require) {
+    warn("warned: %s: %s: its databases are not protected", object->path, why);
+    return;
+  }
+  say_anyway("refused: %s: %s: ended before it opens a database", object->path, why);
+  _exit(EXIT_NOT_REACHED); /* SQLite is still starting: no database is open in it */
 }
 
 static size_t name_libraries(char *text, size_t size)
@@ -199,16 +212,6 @@ static size_t name_libraries(char *text, size_t size)
   return used;
 }
 
-__attribute__((format(printf, 1, 2))) static void report_with(const char *format, ...)
-{
-  const char *where = strcmp(log_place(), "none") == 0 ? "stderr" : log_place(); /* it was asked for */
-  va_list args;
-
-  va_start(args, format);
-  say(where, format, args);
-  va_end(args);
-}
-
 __attribute__((destructor)) static void report_at_exit(void)
 {
   options want = options_now();
@@ -219,11 +222,11 @@ __attribute__((destructor)) static void report_at_exit(void)
   if (!want.report) return;
   if (counted.child ? connections == 0 : !first && atomic_load(&counted.seen) == 0) return;
   if (name_libraries(libraries, sizeof libraries) == 0)
-    report_with("report: %s (pid %ld): no SQLite was started", program_invocation_short_name, (long)getpid());
+    say_anyway("report: %s (pid %ld): no SQLite was started", program_invocation_short_name, (long)getpid());
   else
-    report_with("report: %s (pid %ld): %d connection%s to %d database%s under holdfast; %s",
-                program_invocation_short_name, (long)getpid(), connections, connections == 1 ? "" : "s",
-                files, files == 1 ? "" : "s", libraries);
+    say_anyway("report: %s (pid %ld): %d connection%s to %d database%s under holdfast; %s",
+               program_invocation_short_name, (long)getpid(), connections, connections == 1 ? "" : "s", files,
+               files == 1 ? "" : "s", libraries);
 }
 
 /* A child counts what it opens itself. */

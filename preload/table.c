@@ -14,7 +14,7 @@
 
 #include "preload.h"
 
-enum { CODE_BYTES = 32, VERSION_BYTES = 16 };
+enum { CODE_BYTES = 32, VERSION_BYTES = 16, NEAR_BYTES = 2 << 20 };
 
 /* What a function that only returns a constant returns: the number itself, or the address of a text. */
 typedef struct constant {
@@ -37,6 +37,13 @@ static uint64_t unsigned32(const uint8_t *at)
   uint32_t value;
   memcpy(&value, at, sizeof value);
   return value;
+}
+
+enum { STEP = 1 };
+
+static bool starts_number(const uint8_t *code)
+{
+  return code[0] == 0xb8;
 }
 
 static constant decode(const uint8_t *code)
@@ -86,6 +93,13 @@ static uint64_t page_of(uint32_t word, const uint8_t *at)
   return ((uint64_t)(uintptr_t)at & ~(uint64_t)0xfff) + (uint64_t)(by * 4096);
 }
 
+enum { STEP = 4 };
+
+static bool starts_number(const uint8_t *code)
+{
+  return (word_at(code, 0) & 0xffe0001f) == 0x52800000;
+}
+
 static constant decode(const uint8_t *code)
 {
   constant c = {0};
@@ -108,6 +122,14 @@ static constant decode(const uint8_t *code)
 }
 
 #else
+
+enum { STEP = 4 };
+
+static bool starts_number(const uint8_t *code)
+{
+  (void)code;
+  return false;
+}
 
 static constant decode(const uint8_t *code)
 {
@@ -132,13 +154,17 @@ static int number_of(const char *text)
   return major == 3 ? (int)(3000000 + minor * 1000 + patch) : -1;
 }
 
+static bool is_version(constant number)
+{
+  return number.known && !number.indirect && number.value >= 3015000 && number.value <= 3999999;
+}
+
 static bool same_version(const pl_object *object, constant text, constant number)
 {
   char copy[VERSION_BYTES];
   uintptr_t at = (uintptr_t)text.value;
 
-  if (!text.known || !number.known || number.indirect || number.value < 3015000 || number.value > 3999999)
-    return false;
+  if (!text.known || !is_version(number)) return false;
   if (text.indirect) {
     if (!pl_object_has(object, at, sizeof at, PF_R)) return false;
     memcpy(&at, (const void *)at, sizeof at);
@@ -184,6 +210,23 @@ static const sqlite3_api_routines *scan(const pl_object *object, uintptr_t start
       return table;
   }
   return NULL;
+}
+
+bool pl_code_near(const pl_object *object, const void *caller)
+{
+  uintptr_t at = (uintptr_t)caller, low = at, high = at;
+
+  for (int i = 0; i < object->count; i++) {
+    const ElfW(Phdr) *h = &object->headers[i];
+    uintptr_t start = object->base + h->p_vaddr, end = start + h->p_filesz;
+    if (h->p_type != PT_LOAD || !(h->p_flags & PF_R) || at < start || at >= end) continue;
+    low = at - start > NEAR_BYTES ? at - NEAR_BYTES : start;
+    high = end - at > NEAR_BYTES ? at + NEAR_BYTES : end;
+  }
+  low &= ~(uintptr_t)(STEP - 1);
+  for (; low + CODE_BYTES <= high; low += STEP)
+    if (starts_number((const uint8_t *)low) && is_version(decode((const uint8_t *)low))) return true;
+  return false;
 }
 
 const sqlite3_api_routines *pl_table_in(const pl_object *object, bool thorough)
