@@ -13,6 +13,7 @@
 # Everything else, such as which connections a client covers, is up to the test.
 set -u
 extension=$HF_BUILD/holdfast.so
+tool=$HF_BUILD/holdfast
 failed=0
 
 skip() { echo "$*"; exit 77; }
@@ -61,6 +62,20 @@ round_trip() {
   HOLDFAST_ASSUME=network run_client "converted" "holdfast * rollback-only network *" delete 200 "$@" control.db "$extension"
   plain control.db delete 200
   rm -f control.db local.db network.db
+}
+
+# exec_trip COMMAND...: the runs of a program that loads nothing: as it is, then under `holdfast exec`.
+exec_trip() {
+  need sqlite3
+  rm -f control.db local.db network.db
+  run_client "as it is" "" wal 100 "$@" control.db
+  plain control.db wal 100
+  run_client "exec, local" "holdfast * wal-ok local *" wal 100 "$tool" exec --assume local -- "$@" local.db
+  plain local.db wal 100
+  run_client "exec, network" "holdfast * rollback-only network *" delete 100 "$tool" exec --assume network -- "$@" network.db
+  plain network.db delete 100
+  run_client "exec, converted" "holdfast * rollback-only network *" delete 200 "$tool" exec --assume network -- "$@" control.db
+  plain control.db delete 200
 }
 
 finish() { exit $failed; }
