@@ -2,7 +2,7 @@
 # bench/run.sh - what holdfast costs, beside bare SQLite and SQLite's own vfsstat and vfstrace.
 #
 # Counts instructions with callgrind (exact, repeatable, user space only) and takes wall times in pairs,
-# bare and shim by turns. Writes docs/figures/costs.md; OUT=file writes elsewhere. RUNS=n sets the pairs (7).
+# bare and shim by turns. Writes docs/figures/costs.md; OUT=file writes elsewhere. RUNS=n sets the pairs (21).
 # Files lie on a memory file system, because a disk's sync would hide what is measured. Nothing here
 # passes or fails: the marks that the project set itself stand beside the numbers.
 set -u
@@ -10,7 +10,7 @@ set -u
 HF_SOURCE=${HF_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
 HF_BUILD=${HF_BUILD:-$HF_SOURCE/build}
 OUT=${OUT:-$HF_SOURCE/docs/figures/costs.md}
-RUNS=${RUNS:-7}
+RUNS=${RUNS:-21}
 inserts=3000 selects=20000
 export LC_ALL=C.UTF-8 HOLDFAST_LOG=none
 unset HOLDFAST_MODE HOLDFAST_ASSUME HOLDFAST_JOURNAL HOLDFAST_STRICT
@@ -140,7 +140,8 @@ report() {
   echo
   echo "## Wall time of the lock-heavy load"
   echo
-  echo "$RUNS pairs, bare and holdfast by turns. The ratio is the median of the pairs' ratios."
+  echo "$RUNS pairs, bare and holdfast by turns. The ratio is the median of the pairs' ratios. Load average of the"
+  echo "machine before these runs: $(cut -d' ' -f1-3 /proc/loadavg)."
   echo
   echo "| journal | bare, median | holdfast, median | ratio | lowest to highest pair | mark |"
   echo "|---|---|---|---|---|---|"

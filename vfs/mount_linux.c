@@ -72,8 +72,7 @@ static int name_directory(const char *path, bool is_directory, char *out, size_t
   const char *tail = is_directory || slash ? "/." : ".";
 
   if (length + sizeof "/." > size) return ENAMETOOLONG;
-  memcpy(out, path, length);
-  strcpy(out + length, tail);
+  strcpy(mempcpy(out, path, length), tail);
   return 0;
 }
 
