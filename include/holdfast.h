@@ -78,9 +78,9 @@ enum {
  * Settings of one SQLite library in this process. Zero the structure, set struct_size, then
  * what you want to change: a zero means "as the environment says, else the default". For one
  * database the URI parameters holdfast_mode, holdfast_assume, holdfast_journal,
- * holdfast_strict and holdfast_walguard say the same and win over this structure, which wins over the
- * environment (HOLDFAST_MODE, HOLDFAST_ASSUME, HOLDFAST_JOURNAL, HOLDFAST_STRICT, HOLDFAST_WALGUARD,
- * HOLDFAST_LOG). Since 0.1.
+ * holdfast_strict, holdfast_walguard and holdfast_slow_lock_ms say the same and win over this structure,
+ * which wins over the environment (HOLDFAST_MODE, HOLDFAST_ASSUME, HOLDFAST_JOURNAL, HOLDFAST_STRICT,
+ * HOLDFAST_WALGUARD, HOLDFAST_SLOW_LOCK_MS, HOLDFAST_LOG). Since 0.1.
  */
 typedef struct holdfast_config {
   size_t struct_size; /* sizeof(holdfast_config) */
@@ -89,7 +89,8 @@ typedef struct holdfast_config {
   int journal;        /* HOLDFAST_JOURNAL_... */
   int strict;   /* 1: refuse files whose locks are known to end at this host on a shared mount; -1: do not */
   int walguard; /* HOLDFAST_WALGUARD_... */
-  const char *log; /* a path, "stderr" (the default) or "none" */
+  const char *log;  /* a path, "stderr" (the default) or "none" */
+  int slow_lock_ms; /* a wait for a lock that takes longer is logged with its holders; 0 = 1000, -1 = never */
 } holdfast_config;
 
 /* ---------------------------------------------------------------- linked programs */

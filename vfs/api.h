@@ -29,6 +29,8 @@
   X(get_autocommit)                                                                                          \
   X(next_stmt)                                                                                               \
   X(stmt_busy)                                                                                               \
+  X(stmt_readonly)                                                                                           \
+  X(sql)                                                                                                     \
   X(db_release_memory)                                                                                       \
   X(db_status)                                                                                               \
   X(db_filename)                                                                                             \

@@ -12,7 +12,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "vfs.h"
+#include "slowlock.h"
+
+enum { NUMBER = -1, SLOW_LOCK_MS_MAX = 86400000 };
 
 typedef struct choice {
   const char *key;   /* as in HOLDFAST_MODE and holdfast_mode, lower case */
@@ -25,6 +27,7 @@ static const choice choices[] = {
     {"assume", "local, one-host or network", HOLDFAST_ASSUME_NETWORK},
     {"journal", "delete, truncate, persist or wal-exclusive", HOLDFAST_JOURNAL_WAL_EXCLUSIVE},
     {"walguard", "auto, on or off", HOLDFAST_WALGUARD_OFF},
+    {"slow_lock_ms", "a number of milliseconds, 0 for none", NUMBER},
     {"strict", "1 or 0", 0}};
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -38,10 +41,19 @@ static int parse_strict(const char *value)
   return -1;
 }
 
+static int parse_number(const char *value)
+{
+  char *end;
+  long number = strtol(value, &end, 10);
+
+  return end == value || *end || number < 0 || number > SLOW_LOCK_MS_MAX ? -1 : (int)number;
+}
+
 /* The value of a word, -1 when it is not one of the choice's. */
 static int parse(const choice *which, const char *value)
 {
   if (which->last == 0) return parse_strict(value);
+  if (which->last == NUMBER) return parse_number(value);
   for (int i = 1; i <= which->last; i++)
     if (strcasecmp(value, holdfast_word(which->key, i)) == 0) return i;
   return -1;
@@ -54,6 +66,7 @@ static void store(hf_settings *io, const choice *which, int value)
   case 1: io->assume = value; break;
   case 2: io->journal = value; break;
   case 3: io->walguard = value; break;
+  case 4: io->slow_lock_ms = value; break;
   default: io->strict = value; break;
   }
 }
@@ -66,9 +79,10 @@ static int bad_value(const choice *which, const char *name, const char *value, c
 
 int hf_config_from_env(hf_settings *out, char *log, size_t log_size, char *message, size_t size)
 {
-  static const char *const names[CHOICES] = {"HOLDFAST_MODE", "HOLDFAST_ASSUME", "HOLDFAST_JOURNAL",
-                                             "HOLDFAST_WALGUARD", "HOLDFAST_STRICT"};
-  hf_settings made = {.mode = HOLDFAST_MODE_ENFORCE, .walguard = HOLDFAST_WALGUARD_AUTO};
+  static const char *const names[CHOICES] = {"HOLDFAST_MODE",     "HOLDFAST_ASSUME",       "HOLDFAST_JOURNAL",
+                                             "HOLDFAST_WALGUARD", "HOLDFAST_SLOW_LOCK_MS", "HOLDFAST_STRICT"};
+  hf_settings made = {
+      .mode = HOLDFAST_MODE_ENFORCE, .walguard = HOLDFAST_WALGUARD_AUTO, .slow_lock_ms = HF_SLOW_LOCK_MS};
   const char *where = secure_getenv("HOLDFAST_LOG");
 
   for (int i = 0; i < CHOICES; i++) {
@@ -91,7 +105,8 @@ int hf_config_merge(const holdfast_config *config, hf_settings *io, char *log, s
   if (config->struct_size < sizeof *config || config->mode < 0 || config->mode > HOLDFAST_MODE_OFF ||
       config->assume < 0 || config->assume > HOLDFAST_ASSUME_NETWORK || config->journal < 0 ||
       config->journal > HOLDFAST_JOURNAL_WAL_EXCLUSIVE || config->walguard < 0 ||
-      config->walguard > HOLDFAST_WALGUARD_OFF || config->strict < -1 || config->strict > 1) {
+      config->walguard > HOLDFAST_WALGUARD_OFF || config->strict < -1 || config->strict > 1 ||
+      config->slow_lock_ms < -1 || config->slow_lock_ms > SLOW_LOCK_MS_MAX) {
     snprintf(message, size, "holdfast: holdfast_config has a value out of range, or struct_size is not set");
     return SQLITE_MISUSE;
   }
@@ -104,6 +119,7 @@ int hf_config_merge(const holdfast_config *config, hf_settings *io, char *log, s
   if (config->journal) io->journal = config->journal;
   if (config->walguard) io->walguard = config->walguard;
   if (config->strict) io->strict = config->strict > 0;
+  if (config->slow_lock_ms) io->slow_lock_ms = config->slow_lock_ms > 0 ? config->slow_lock_ms : 0;
   if (config->log) snprintf(log, log_size, "%s", config->log);
   return SQLITE_OK;
 }
@@ -120,7 +136,7 @@ static int unknown_key(const hf_api *api, const char *name, char *message, size_
     if (known) continue;
     snprintf(message, size,
              "holdfast: the URI parameter %.60s is not known: use holdfast_mode, _assume, _journal, "
-             "_walguard or _strict",
+             "_walguard, _slow_lock_ms or _strict",
              key);
     return SQLITE_MISUSE;
   }
@@ -129,8 +145,8 @@ static int unknown_key(const hf_api *api, const char *name, char *message, size_
 
 int hf_config_from_uri(const hf_api *api, const char *name, hf_settings *io, char *message, size_t size)
 {
-  static const char *const names[CHOICES] = {"holdfast_mode", "holdfast_assume", "holdfast_journal",
-                                             "holdfast_walguard", "holdfast_strict"};
+  static const char *const names[CHOICES] = {"holdfast_mode",     "holdfast_assume",       "holdfast_journal",
+                                             "holdfast_walguard", "holdfast_slow_lock_ms", "holdfast_strict"};
   hf_settings made = *io;
   int rc = unknown_key(api, name, message, size);
 

@@ -13,8 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fork.h"
 #include "holders.h"
 #include "records.h"
+#include "statement.h"
 #include "text.h"
 
 /* ---------------------------------------------------------------- rows */
@@ -42,6 +44,11 @@ hf_holder *hf_holders_add(hf_holders *all, int target, int lock, bool write)
   return row;
 }
 
+typedef struct own_process {
+  hf_process process;
+  double tick_ns;
+} own_process;
+
 static void name_process(holdfast_holder *is, const hf_process *process, int64_t pid, const char *otherwise)
 {
   is->pid = pid;
@@ -59,6 +66,19 @@ static bool is_told(const hf_holders *all, int target, int lock)
   return false;
 }
 
+/* SQLite asks for EXCLUSIVE and keeps PENDING when readers are still there: only the kernel knows. */
+static bool promote(hf_holders *all, int target)
+{
+  for (int i = 0; i < all->count; i++) {
+    hf_holder *row = &all->at[i];
+    if (row->target != target || row->lock != HF_LOCK_RESERVED || !row->is.connection) continue;
+    row->lock = HF_LOCK_PENDING;
+    snprintf(row->is.lock, sizeof row->is.lock, "%s", hf_lock_name(HF_LOCK_PENDING));
+    return true;
+  }
+  return false;
+}
+
 static void add_found(hf_holders *all, const hf_found *found)
 {
   hf_process process = {0};
@@ -69,6 +89,7 @@ static void add_found(hf_holders *all, const hf_found *found)
     hf_holder *row;
     if (!write && !(found->owned.read & 1u << lock)) continue;
     if (found->pid == getpid() && is_told(all, found->target, lock)) continue;
+    if (found->pid == getpid() && lock == HF_LOCK_PENDING && promote(all, found->target)) continue;
     row = hf_holders_add(all, found->target, lock, write);
     if (row) name_process(&row->is, &process, found->pid, "unseen");
   }
@@ -84,6 +105,59 @@ static int by_weight(const void *a, const void *b)
   if (order_x != order_y) return order_x - order_y;
   if (x->is.pid != y->is.pid) return x->is.pid < y->is.pid ? -1 : 1;
   return x->is.connection < y->is.connection ? -1 : x->is.connection > y->is.connection;
+}
+
+/* ---------------------------------------------------------------- our own connections */
+
+static bool to_write(int lock)
+{
+  return lock >= HF_LOCK_RESERVED && lock <= HF_LOCK_WAL_RECOVER;
+}
+
+static int target_of(const hf_holders *all, const hf_node *node)
+{
+  for (int i = 0; i < all->target_count; i++)
+    if (all->targets[i].db.device == node->self.device && all->targets[i].db.inode == node->self.inode)
+      return i;
+  return -1;
+}
+
+static void add_own(hf_holders *all, const hf_node *node, int lock, const own_process *self)
+{
+  uint64_t since = hf_peek(&node->stats.since[lock]), now = hf_ticks();
+  hf_holder *row = since ? hf_holders_add(all, target_of(all, node), lock, to_write(lock)) : NULL;
+  int thread = 0;
+
+  if (!row) return;
+  name_process(&row->is, &self->process, getpid(), "running");
+  row->is.connection = node->number;
+  row->is.since_ms = now > since ? (int64_t)((double)(now - since) * self->tick_ns / 1e6) : 0;
+  if (!to_write(lock)) return;
+  hf_statement_read(node, row->is.sql, sizeof row->is.sql, &thread);
+  row->is.thread = thread;
+}
+
+/* Levels first: of those a connection has one, and it includes the ones below. */
+static void add_own_of(hf_holders *all, const hf_node *node, const own_process *self)
+{
+  for (int lock = HF_LOCK_EXCLUSIVE; lock >= HF_LOCK_SHARED; lock--)
+    if (hf_peek(&node->stats.since[lock])) {
+      add_own(all, node, lock, self);
+      break;
+    }
+  for (int lock = HF_LOCK_WAL_WRITE; lock < HF_LOCK_DMS; lock++) add_own(all, node, lock, self);
+}
+
+static void add_own_all(hf_holders *all, hf_vfs *owner)
+{
+  own_process self;
+
+  hf_process_of(getpid(), &self.process);
+  self.tick_ns = hf_tick_ns();
+  pthread_mutex_lock(&owner->mutex);
+  for (const hf_node *node = owner->nodes; node; node = node->next)
+    if (hf_generation_is(node->generation) && target_of(all, node) >= 0) add_own_of(all, node, &self);
+  pthread_mutex_unlock(&owner->mutex);
 }
 
 /* ---------------------------------------------------------------- asking the kernel through our descriptor
@@ -177,6 +251,7 @@ static int collect(hf_holders *all, hf_vfs *owner)
 {
   hf_scan scan;
 
+  if (owner) add_own_all(all, owner); /* first, because the walk takes a while and they have ages */
   hf_scan_locks(all->targets, all->target_count, NULL, NULL, &scan);
   for (int i = 0; i < scan.count; i++) add_found(all, &scan.at[i]);
   if (owner && owner->slot >= 0) ask_kernel(all, owner);

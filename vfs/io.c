@@ -59,7 +59,10 @@ int hf_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 int hf_xSync(sqlite3_file *file, int flags)
 {
   hf_node *node = hf_node_of(file);
+  uint64_t began = hf_ticks();
+  int rc;
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  return hf_guard_written(node, node->base->pMethods->xSync(node->base, flags), "a sync failed");
+  rc = node->base->pMethods->xSync(node->base, flags);
+  return hf_guard_written(node, hf_stat_synced(&node->stats, HF_STAT_SYNC_DB, began, rc), "a sync failed");
 }

@@ -7,6 +7,7 @@
  */
 #include "guard.h"
 #include "nfs.h"
+#include "statement.h"
 
 /* The handle that this thread locked last: SQLite opens a -wal or -journal right after. Compared, never
  * followed. */
@@ -44,29 +45,38 @@ static int identity(hf_node *node, int level)
   return hf_guard_identity(node, false);
 }
 
+/* The levels' numbers are SQLite's, less one. */
+static int stat_of(int level)
+{
+  return level - SQLITE_LOCK_SHARED + HF_LOCK_SHARED;
+}
+
 static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
 {
   int rc = latched(node, level);
 
   if (HF_UNLIKELY(rc)) return rc;
   rc = node->base->pMethods->xLock(node->base, level);
-  if (rc) return rc;
+  if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, stat_of(level), 1, rc);
   rc = identity(node, level);
   if (HF_UNLIKELY(rc)) {
     /* The refusal says more than the unlock's result. From RESERVED there is no way back but to let SQLite
      * roll back: the base holds more than SQLite asks for until then. */
     if (node->level < SQLITE_LOCK_RESERVED) (void)node->base->pMethods->xUnlock(node->base, node->level);
-    return rc;
+    return hf_stat_failed(&node->stats, stat_of(level), 1, rc);
   }
   if (level == SQLITE_LOCK_RESERVED) {
     atomic_store_explicit(&node->reserved, true, memory_order_relaxed);
     node->verify_next = node->verify;
+    hf_statement_note(node);
   } else if (level == SQLITE_LOCK_EXCLUSIVE && !node->reserved) {
     node->verify_next = node->verify; /* the rollback of a hot journal */
     node->lost = false;
+    if (!node->wal_files) hf_statement_note(node); /* not a connection that is being closed */
   }
   node->level = level;
   last_locked = node;
+  hf_stat_granted(&node->stats, stat_of(level));
   return SQLITE_OK;
 }
 
@@ -78,10 +88,18 @@ int hf_xLock(sqlite3_file *file, int level)
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
   if (level != SQLITE_LOCK_SHARED) return lock_to_write(node, level);
   rc = node->base->pMethods->xLock(node->base, SQLITE_LOCK_SHARED);
-  if (rc) return rc;
+  if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, HF_LOCK_SHARED, 1, rc);
   node->level = SQLITE_LOCK_SHARED;
   last_locked = node;
+  if (!hf_stat_grant(&node->stats, HF_LOCK_SHARED)) hf_stat_granted(&node->stats, HF_LOCK_SHARED);
   return SQLITE_OK;
+}
+
+static HF_SLOW int unlock_oddly(hf_node *node, int level)
+{
+  for (int one = HF_LOCK_EXCLUSIVE; one >= stat_of(level) + 1; one--) hf_stat_released(&node->stats, one);
+  node->level = level;
+  return node->base->pMethods->xUnlock(node->base, level);
 }
 
 /* Always passes: in a forked child the base's lock calls find nothing to release. */
@@ -91,8 +109,11 @@ int hf_xUnlock(sqlite3_file *file, int level)
 
   atomic_store_explicit(&node->reserved, false,
                         memory_order_relaxed); /* SQLite unlocks to SHARED or NONE only */
-  node->level = level;
-  return node->base->pMethods->xUnlock(node->base, level);
+  if (node->level != SQLITE_LOCK_SHARED || level != SQLITE_LOCK_NONE ||
+      !hf_stat_release(&node->stats, HF_LOCK_SHARED))
+    return unlock_oddly(node, level);
+  node->level = SQLITE_LOCK_NONE;
+  return node->base->pMethods->xUnlock(node->base, SQLITE_LOCK_NONE);
 }
 
 static HF_SLOW int check_reserved_abroad(sqlite3_file *file, int *out)

@@ -13,6 +13,7 @@
 #include "guard.h"
 #include "nfs.h"
 #include "records.h"
+#include "stattable.h"
 
 /* ---------------------------------------------------------------- nodes */
 
@@ -43,6 +44,7 @@ static void link_node(hf_node *node)
   hf_vfs *owner = node->owner;
 
   pthread_mutex_lock(&owner->mutex);
+  node->number = ++owner->opened;
   node->next = owner->nodes;
   if (node->next) node->next->prev = node;
   owner->nodes = node;
@@ -59,6 +61,7 @@ static void unlink_node(hf_node *node)
 
   if (node->fresh) atomic_fetch_sub(&owner->fresh_files, 1);
   pthread_mutex_lock(&owner->mutex);
+  hf_stats_keep(node);
   if (node->prev)
     node->prev->next = node->next;
   else

@@ -124,6 +124,7 @@ static void after_fork(void)
 static void watch_forks(void)
 {
   hf_fork_start();
+  hf_ticks_start();
   (void)pthread_atfork(before_fork, after_fork, after_fork); /* fails only without memory */
 }
 

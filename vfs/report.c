@@ -25,14 +25,14 @@ static uint64_t key_of(const char *path, const char *cause)
 }
 
 /* May this be said now? *more is how often it was kept back since. A full table forgets its oldest line. */
-static bool may_say(hf_vfs *owner, uint64_t key, time_t now, unsigned *more)
+static bool may_say(hf_vfs *owner, uint64_t key, time_t now, int every_s, unsigned *more)
 {
   hf_cause *oldest = &owner->causes[0];
 
   for (int i = 0; i < HF_CAUSES; i++) {
     hf_cause *cause = &owner->causes[i];
     if (cause->key == key) {
-      if (now - cause->said < SAY_AGAIN_S) {
+      if (now - cause->said < every_s) {
         cause->suppressed++;
         return false;
       }
@@ -89,21 +89,18 @@ static void one_line(char *line)
     if (((unsigned char)*p < ' ' && !(*p == '\n' && p[1] == 0)) || *p == 0x7f) *p = '?';
 }
 
-void hf_report(hf_vfs *owner, const char *kind, const char *cause, const char *path, int code,
-               const char *format, ...)
+static void report(int every_s, hf_vfs *owner, const char *kind, const char *cause, const char *path,
+                   int code, const char *format, va_list args)
 {
   char detail[HF_EVENT_DETAIL], line[HF_EVENT_DETAIL + 1200], where[sizeof owner->log];
   time_t now = time(NULL);
   unsigned more = 0;
-  va_list args;
   bool say;
 
-  va_start(args, format);
   vsnprintf(detail, sizeof detail, format, args);
-  va_end(args);
 
   pthread_mutex_lock(&owner->mutex);
-  say = may_say(owner, key_of(path, cause), now, &more);
+  say = may_say(owner, key_of(path, cause), now, every_s, &more);
   /* A refusal that a program retries in a loop is one event, too: a flood would push out the others. */
   if (say) remember(owner, kind, path, code, detail, now);
   memcpy(where, owner->log, sizeof where);
@@ -118,4 +115,24 @@ void hf_report(hf_vfs *owner, const char *kind, const char *cause, const char *p
   one_line(line);
   write_line(where, line);
   owner->api.log(code ? code : SQLITE_NOTICE, "holdfast: %s: %s: %s", kind, path, detail);
+}
+
+void hf_report(hf_vfs *owner, const char *kind, const char *cause, const char *path, int code,
+               const char *format, ...)
+{
+  va_list args;
+
+  va_start(args, format);
+  report(SAY_AGAIN_S, owner, kind, cause, path, code, format, args);
+  va_end(args);
+}
+
+void hf_report_every(int seconds, hf_vfs *owner, const char *kind, const char *cause, const char *path,
+                     int code, const char *format, ...)
+{
+  va_list args;
+
+  va_start(args, format);
+  report(seconds, owner, kind, cause, path, code, format, args);
+  va_end(args);
 }

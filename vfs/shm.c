@@ -5,6 +5,7 @@
  * checkpoint, which writes the database). The WAL-reset guard is in walguard.c.
  */
 #include "guard.h"
+#include "statement.h"
 
 enum { WRITE_LOCK = 0, CKPT_LOCK = 1, READ0_LOCK = 3 };
 
@@ -48,37 +49,110 @@ static HF_SLOW int suspected(hf_node *node)
   return SQLITE_OK;
 }
 
-/* Readers, once for each transaction. */
-static __attribute__((noinline)) int lock_shared(sqlite3_file *file, int offset, int n, int flags)
+static int stat_of(int offset)
+{
+  return HF_LOCK_WAL_WRITE + offset;
+}
+
+static HF_SLOW int granted_oddly(sqlite3_file *base, int offset)
+{
+  hf_node *node = hf_node_around(base);
+
+  hf_stat_granted(&node->stats, stat_of(offset));
+  return offset > READ0_LOCK && hf_walguard_suspects(&node->walguard) ? suspected(node) : SQLITE_OK;
+}
+
+static HF_SLOW int shared_abroad(sqlite3_file *base, int offset)
+{
+  if (!hf_guard_process(hf_node_around(base))) return SQLITE_MISUSE;
+  return base->pMethods->xShmLock(base, offset, 1, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED);
+}
+
+static HF_SLOW int not_granted(sqlite3_file *base, int offset, int rc)
+{
+  return hf_stat_failed(&hf_node_around(base)->stats, stat_of(offset), 1, rc);
+}
+
+/* Readers, once for each transaction. SQLite takes and gives back shared locks one by one. */
+static __attribute__((noinline)) int lock_shared(sqlite3_file *file, int offset)
+{
+  sqlite3_file *base = hf_base_of(file);
+  int rc;
+
+  if (!hf_guard_at_home(hf_node_around(base)))
+    rc = shared_abroad(base, offset);
+  else
+    rc = base->pMethods->xShmLock(base, offset, 1, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED);
+  if (HF_UNLIKELY(rc)) return not_granted(base, offset, rc);
+  if (!hf_stat_grant(&hf_node_around(base)->stats, stat_of(offset)) ||
+      (offset > READ0_LOCK && HF_UNLIKELY(hf_walguard_suspects(&hf_node_around(base)->walguard))))
+    return granted_oddly(base, offset);
+  return SQLITE_OK;
+}
+
+static HF_SLOW int unlock_oddly(sqlite3_file *base, hf_lockstats *stats, int offset, int flags)
+{
+  hf_stat_released(stats, stat_of(offset));
+  return base->pMethods->xShmLock(base, offset, 1, flags);
+}
+
+/* Shared, or a read mark alone. */
+static __attribute__((noinline)) int unlock_one(sqlite3_file *file, int offset, int flags)
+{
+  sqlite3_file *base = hf_base_of(file);
+  hf_lockstats *stats = &hf_node_of(file)->stats;
+
+  if (!hf_stat_release(stats, stat_of(offset))) return unlock_oddly(base, stats, offset, flags);
+  return base->pMethods->xShmLock(base, offset, 1, flags);
+}
+
+/* A reader moves its mark, once after each transaction of a writer. The WAL-reset guard does not look at
+ * that. */
+static __attribute__((noinline)) int lock_mark(sqlite3_file *file, int offset, int flags)
 {
   hf_node *node = hf_node_of(file);
   int rc;
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  if (offset <= READ0_LOCK) return node->base->pMethods->xShmLock(node->base, offset, n, flags);
-  rc = node->base->pMethods->xShmLock(node->base, offset, n, flags);
-  return rc == SQLITE_OK && HF_UNLIKELY(hf_walguard_suspects(&node->walguard)) ? suspected(node) : rc;
+  rc = node->base->pMethods->xShmLock(node->base, offset, 1, flags);
+  if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, stat_of(offset), 1, rc);
+  if (!hf_stat_grant(&node->stats, stat_of(offset))) hf_stat_granted(&node->stats, stat_of(offset));
+  return SQLITE_OK;
 }
 
 static HF_SLOW int undo_write(hf_node *node, int rc)
 {
   (void)base_lock(node, WRITE_LOCK, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
-  return rc;
+  return hf_stat_failed(&node->stats, HF_LOCK_WAL_WRITE, 1, rc);
 }
 
 /* The writer's lock. A latched handle may still take it: a reader needs it to recover the wal-index. Its
  * writes are refused (side.c). */
-static __attribute__((noinline)) int lock_write(sqlite3_file *file, int offset, int n, int flags)
+static __attribute__((noinline)) int lock_write(sqlite3_file *file)
 {
   hf_node *node = hf_node_of(file);
   int rc;
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  rc = node->base->pMethods->xShmLock(node->base, offset, n, flags);
-  if (rc) return rc;
+  rc = node->base->pMethods->xShmLock(node->base, WRITE_LOCK, 1, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
+  if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, HF_LOCK_WAL_WRITE, 1, rc);
   hf_walguard_note(&node->walguard, WRITE_LOCK, true);
   rc = hf_guard_identity(node, true);
-  return HF_LIKELY(rc == SQLITE_OK) ? rc : undo_write(node, rc);
+  if (HF_UNLIKELY(rc)) return undo_write(node, rc);
+  if (!hf_stat_grant(&node->stats, HF_LOCK_WAL_WRITE)) hf_stat_granted(&node->stats, HF_LOCK_WAL_WRITE);
+  hf_statement_note(node);
+  return SQLITE_OK;
+}
+
+static __attribute__((noinline)) int unlock_write(sqlite3_file *file)
+{
+  sqlite3_file *base = hf_base_of(file);
+  hf_node *node = hf_node_of(file);
+
+  hf_walguard_note(&node->walguard, WRITE_LOCK, false);
+  if (!hf_stat_release(&node->stats, HF_LOCK_WAL_WRITE))
+    return unlock_oddly(base, &node->stats, WRITE_LOCK, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+  return base->pMethods->xShmLock(base, WRITE_LOCK, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
 }
 
 /* Restart, checkpoint, recovery, and a writer's own read mark. */
@@ -92,18 +166,23 @@ static __attribute__((noinline)) int lock_exclusive(sqlite3_file *file, int offs
   if (checkpoint) rc = hf_guard_latched(node);
   if (HF_UNLIKELY(rc)) return rc;
   rc = base_lock(node, offset, n, flags);
-  if (rc || !checkpoint) return rc;
-  rc = hf_guard_identity(node, true);
-  node->verify_next = node->verify;
-  if (HF_UNLIKELY(rc))
-    (void)base_lock(node, offset, n, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
-  return rc;
+  if (rc == SQLITE_OK && checkpoint) {
+    rc = hf_guard_identity(node, true);
+    node->verify_next = node->verify;
+    if (HF_UNLIKELY(rc))
+      (void)base_lock(node, offset, n, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE); /* the refusal says more */
+  }
+  if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, stat_of(offset), n, rc);
+  node->checkpoints += checkpoint;
+  for (int i = 0; i < n; i++) hf_stat_granted(&node->stats, stat_of(offset + i));
+  return SQLITE_OK;
 }
 
 static __attribute__((noinline)) int unlock_exclusive(sqlite3_file *file, int offset, int n, int flags)
 {
   hf_node *node = hf_node_of(file);
 
+  for (int i = 0; i < n; i++) hf_stat_released(&node->stats, stat_of(offset + i));
   if (offset == CKPT_LOCK && node->walguard.held & 1u << CKPT_LOCK) hf_guard_checkpointed(node);
   return base_lock(node, offset, n, flags);
 }
@@ -111,17 +190,13 @@ static __attribute__((noinline)) int unlock_exclusive(sqlite3_file *file, int of
 /* An unlock always passes. */
 int hf_xShmLock(sqlite3_file *file, int offset, int n, int flags)
 {
-  sqlite3_file *base = hf_base_of(file);
-
-  if (flags & SQLITE_SHM_SHARED)
-    return flags & SQLITE_SHM_LOCK ? lock_shared(file, offset, n, flags)
-                                   : base->pMethods->xShmLock(base, offset, n, flags);
-  if (n != 1 || offset != WRITE_LOCK)
-    return flags & SQLITE_SHM_LOCK ? lock_exclusive(file, offset, n, flags)
-                                   : unlock_exclusive(file, offset, n, flags);
-  if (flags & SQLITE_SHM_LOCK) return lock_write(file, offset, n, flags);
-  hf_walguard_note(&hf_node_of(file)->walguard, WRITE_LOCK, false);
-  return base->pMethods->xShmLock(base, offset, n, flags);
+  if (flags == (SQLITE_SHM_LOCK | SQLITE_SHM_SHARED)) return lock_shared(file, offset);
+  if (flags == (SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED)) return unlock_one(file, offset, flags);
+  if (n == 1 && offset == WRITE_LOCK) return flags & SQLITE_SHM_LOCK ? lock_write(file) : unlock_write(file);
+  if (n == 1 && offset > READ0_LOCK)
+    return flags & SQLITE_SHM_LOCK ? lock_mark(file, offset, flags) : unlock_one(file, offset, flags);
+  return flags & SQLITE_SHM_LOCK ? lock_exclusive(file, offset, n, flags)
+                                 : unlock_exclusive(file, offset, n, flags);
 }
 
 void hf_xShmBarrier(sqlite3_file *file)

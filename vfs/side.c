@@ -113,9 +113,13 @@ static int hf_wal_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 static int hf_wal_xSync(sqlite3_file *file, int flags)
 {
   side *at = side_of(file);
+  uint64_t began = hf_ticks();
+  int rc;
 
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
-  return hf_guard_written(at->of, at->base->pMethods->xSync(at->base, flags), "a sync of the -wal failed");
+  rc = at->base->pMethods->xSync(at->base, flags);
+  return hf_guard_written(at->of, hf_stat_synced(&at->of->stats, HF_STAT_SYNC_WAL, began, rc),
+                          "a sync of the -wal failed");
 }
 
 /* ---------------------------------------------------------------- writes of the -journal */
@@ -156,8 +160,11 @@ static int hf_journal_xSync(sqlite3_file *file, int flags)
 {
   sqlite3_file *base = hf_base_of(file);
 
-  if (!hf_guard_at_home(side_of(file)->of)) return sync_abroad(file, flags);
-  return base->pMethods->xSync(base, flags);
+  hf_node *of = side_of(file)->of;
+  uint64_t began = hf_ticks();
+
+  if (!hf_guard_at_home(of)) return sync_abroad(file, flags);
+  return hf_stat_synced(&of->stats, HF_STAT_SYNC_JOURNAL, began, base->pMethods->xSync(base, flags));
 }
 
 static int hf_watched_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)

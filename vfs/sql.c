@@ -1,5 +1,6 @@
 /*
- * sql.c - the tables of tables.c and the function holdfast_version() on one connection.
+ * sql.c - the tables of tables.c and the functions holdfast_version() and holdfast_reset_stats() on one
+ * connection.
  *
  * Tables are eponymous virtual tables: there without CREATE, read-only, a copy made when the query starts.
  * Best read on a ":memory:" connection, because on a locked or broken database SQLite cannot even read
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "slots.h"
+#include "stattable.h"
 #include "tables.h"
 
 typedef struct module_of {
@@ -152,17 +154,50 @@ static void version_of(const hf_vfs *owner, sqlite3_context *context)
   owner->api.result_text(context, holdfast_version(), -1, SQLITE_STATIC);
 }
 
+static void reset_of(hf_vfs *owner, sqlite3_context *context)
+{
+  int rc = hf_stats_reset(owner);
+
+  if (rc)
+    owner->api.result_error_nomem(context);
+  else
+    owner->api.result_null(context);
+}
+
 #define VERSION_FUNCTION(n)                                                                                  \
   static void version_##n(sqlite3_context *context, int argc, sqlite3_value **argv)                          \
   {                                                                                                          \
     (void)argc, (void)argv;                                                                                  \
     version_of(hf_slot[n], context);                                                                         \
+  }                                                                                                          \
+  static void reset_##n(sqlite3_context *context, int argc, sqlite3_value **argv)                            \
+  {                                                                                                          \
+    (void)argc, (void)argv;                                                                                  \
+    reset_of(hf_slot[n], context);                                                                           \
   }
 HF_EACH_SLOT(VERSION_FUNCTION)
 
 #define VERSION_NAME(n) version_##n,
 static void (*const version_functions[])(sqlite3_context *, int,
                                          sqlite3_value **) = {HF_EACH_SLOT(VERSION_NAME)};
+
+#define RESET_NAME(n) reset_##n,
+static void (*const reset_functions[])(sqlite3_context *, int, sqlite3_value **) = {HF_EACH_SLOT(RESET_NAME)};
+
+static int attach_functions(const hf_vfs *owner, sqlite3 *db)
+{
+  int direct = 0, rc;
+
+#ifdef SQLITE_DIRECTONLY
+  if (owner->api.libversion_number() >= 3030000) direct = SQLITE_DIRECTONLY; /* it has an effect */
+#endif
+  if (owner->slot < 0) return SQLITE_OK;
+  rc = owner->api.create_function_v2(db, "holdfast_version", 0, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
+                                     version_functions[owner->slot], NULL, NULL, NULL);
+  if (rc) return rc;
+  return owner->api.create_function_v2(db, "holdfast_reset_stats", 0, SQLITE_UTF8 | direct, NULL,
+                                       reset_functions[owner->slot], NULL, NULL, NULL);
+}
 
 static int attach_tables(hf_vfs *owner, sqlite3 *db)
 {
@@ -181,11 +216,8 @@ static int attach_tables(hf_vfs *owner, sqlite3 *db)
 
 int hf_connection_ready(hf_vfs *owner, sqlite3 *db)
 {
-  int rc = SQLITE_OK;
+  int rc = attach_functions(owner, db);
 
-  if (owner->slot >= 0)
-    rc = owner->api.create_function_v2(db, "holdfast_version", 0, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
-                                       version_functions[owner->slot], NULL, NULL, NULL);
   if (rc == SQLITE_OK) rc = attach_tables(owner, db);
   if (rc == SQLITE_OK) rc = hf_health_attach(owner, db);
   if (rc == SQLITE_OK) rc = hf_exclusive_ready(owner, db);

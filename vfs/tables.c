@@ -1,5 +1,5 @@
 /*
- * tables.c - the rows of holdfast_mount, holdfast_lock_holders and holdfast_events.
+ * tables.c - the rows of holdfast_mount, holdfast_lock_stats, holdfast_lock_holders and holdfast_events.
  *
  * A table shows every file of its SQLite library, not only the connection's own, because the question is
  * often asked from another connection. Everything is copied under the mutex and shown without it.
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "holders.h"
+#include "stattable.h"
 
 static hf_cell *new_row(hf_rows *rows)
 {
@@ -171,9 +172,62 @@ static void fill_holders(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
   hf_holders_free(&all);
 }
 
+/* ---------------------------------------------------------------- holdfast_lock_stats */
+
+static const char *const stat_columns[] = {"path",        "lock",        "attempts",    "granted",
+                                           "busy",        "errors",      "abandoned",   "wait_ns",
+                                           "wait_max_ns", "wait_p50_ns", "wait_p99_ns", "hold_ns",
+                                           "hold_max_ns", "hold_p50_ns", "hold_p99_ns", NULL};
+
+static void put_time(hf_cell **cell, uint64_t ticks, double tick_ns)
+{
+  put_integer(cell, (int64_t)((double)ticks * tick_ns));
+}
+
+static void put_stat(hf_rows *rows, const char *path, int stat, const hf_stat_total *of, double tick_ns)
+{
+  hf_cell *cell = new_row(rows);
+
+  if (!cell) return;
+  put_text(rows, &cell, path);
+  put_text(rows, &cell, hf_stat_name(stat));
+  put_integer(&cell, (int64_t)(of->granted + of->busy + of->errors));
+  put_integer(&cell, (int64_t)of->granted);
+  put_integer(&cell, (int64_t)of->busy);
+  put_integer(&cell, (int64_t)of->errors);
+  put_integer(&cell, (int64_t)of->abandoned);
+  put_time(&cell, of->wait_sum, tick_ns);
+  put_time(&cell, of->wait_max, tick_ns);
+  put_time(&cell, hf_stat_percentile(of->wait, 0.50, of->wait_max), tick_ns);
+  put_time(&cell, hf_stat_percentile(of->wait, 0.99, of->wait_max), tick_ns);
+  put_time(&cell, of->hold_sum, tick_ns);
+  put_time(&cell, of->hold_max, tick_ns);
+  put_time(&cell, hf_stat_percentile(of->hold, 0.50, of->hold_max), tick_ns);
+  put_time(&cell, hf_stat_percentile(of->hold, 0.99, of->hold_max), tick_ns);
+}
+
+/* Locks that nobody has asked for have no row. */
+static void fill_stats(hf_vfs *owner, sqlite3 *db, hf_rows *rows)
+{
+  double tick_ns = hf_tick_ns();
+  hf_path_stats *all;
+
+  (void)db;
+  if (hf_stats_of(owner, &all) != SQLITE_OK) {
+    rows->failed = true;
+    return;
+  }
+  for (const hf_path_stats *one = all; one; one = one->next)
+    for (int i = 0; i < HF_STATS; i++)
+      if (one->of[i].granted + one->of[i].busy + one->of[i].errors)
+        put_stat(rows, one->path, i, &one->of[i], tick_ns);
+  hf_path_stats_free(all);
+}
+
 /* ---------------------------------------------------------------- all tables */
 
 const hf_table hf_tables[] = {{"holdfast_mount", mount_columns, fill_mount},
+                              {"holdfast_lock_stats", stat_columns, fill_stats},
                               {"holdfast_lock_holders", holder_columns, fill_holders},
                               {"holdfast_events", event_columns, fill_events}};
 const int hf_table_count = sizeof hf_tables / sizeof *hf_tables;

@@ -25,6 +25,7 @@
 
 #include "api.h"
 #include "hot.h"
+#include "lockstats.h"
 #include "mount.h"
 #include "walguard.h"
 
@@ -45,6 +46,7 @@ typedef struct hf_settings {
   int journal;  /* HOLDFAST_JOURNAL_... */
   int walguard; /* HOLDFAST_WALGUARD_... */
   bool strict;
+  int slow_lock_ms; /* a wait that is longer is logged; 0 = off */
 } hf_settings;
 
 typedef struct hf_event {
@@ -71,6 +73,12 @@ typedef struct hf_identity {
   bool known;
 } hf_identity;
 
+/* A read mark that a handle's checkpoints have met (slowlock.c). */
+typedef struct hf_pin {
+  uint64_t since;      /* clock, 0 = never */
+  unsigned checkpoint; /* the last one that met it */
+} hf_pin;
+
 typedef struct hf_directory {
   uint64_t device, inode;
   int64_t ctime_ns;
@@ -94,7 +102,9 @@ typedef struct hf_vfs {
   int64_t event_seq;
   hf_event *events; /* ring of HF_EVENTS */
   hf_cause causes[HF_CAUSES];
-  hf_health_memory *health; /* NULL until the first verdict */
+  struct hf_path_stats *past; /* lockstats.c: counters of files that were closed */
+  uint64_t opened;            /* handles so far: the next one's number */
+  hf_health_memory *health;   /* NULL until the first verdict */
 } hf_vfs;
 
 /*
@@ -146,6 +156,12 @@ struct hf_node {
   struct hf_side *journal; /* memory for one, in use while */
   atomic_bool journal_open;
   hf_mount_facts facts;
+  uint64_t number; /* of this handle in this library, from 1 */
+  hf_lockstats stats;
+  unsigned slow_said;                 /* a bit for each lock whose wait was spoken of */
+  unsigned checkpoints;               /* begun by this handle */
+  hf_pin pins[5];                     /* WAL_READ0 .. WAL_READ4 */
+  struct hf_stat_total *stats_before; /* at the last reset, NULL = there was none; under the owner's mutex */
   _Alignas(16) sqlite3_file base[];
 };
 
@@ -163,9 +179,13 @@ static inline sqlite3_file *hf_base_of(sqlite3_file *file)
 {
   return ((hf_file *)file)->base;
 }
+static inline hf_node *hf_node_around(sqlite3_file *base)
+{
+  return (hf_node *)((char *)base - offsetof(hf_node, base));
+}
 static inline hf_node *hf_node_of(sqlite3_file *file)
 {
-  return (hf_node *)((char *)hf_base_of(file) - offsetof(hf_node, base));
+  return hf_node_around(hf_base_of(file));
 }
 
 /* register.c: make (or find again) the hf_vfs of a SQLite library. `config` may be NULL. */
@@ -238,6 +258,9 @@ bool hf_syscalls_reach(hf_vfs *owner, sqlite3_file *base); /* does this file's c
 /* report.c: events and the log. `cause` is a short fixed word; one log line for each (path, cause). */
 void hf_report(hf_vfs *owner, const char *kind, const char *cause, const char *path, int code,
                const char *format, ...) __attribute__((format(printf, 6, 7)));
+/* The same with a line for each (path, cause) in so many seconds. */
+void hf_report_every(int seconds, hf_vfs *owner, const char *kind, const char *cause, const char *path,
+                     int code, const char *format, ...) __attribute__((format(printf, 7, 8)));
 
 /* sql.c: a connection has been opened: give it the SQL objects, and exclusive mode where its WAL needs that
  */
