@@ -30,6 +30,11 @@ uint64_t hf_bucket_ticks(unsigned bucket)
 
 /* ---------------------------------------------------------------- on the lock path, rarely */
 
+static unsigned bit(int lock)
+{
+  return 1u << ((unsigned)lock & 31u);
+}
+
 static void held(hf_lockstats *stats, int lock, uint64_t ticks)
 {
   uint64_t bucket = hf_bucket_of(ticks);
@@ -74,7 +79,7 @@ static void wait_ends(hf_lockstats *stats, int lock, uint64_t end)
   hf_poke(&one->wait_sum, hf_peek(&one->wait_sum) + waited);
   if (waited > hf_peek(&one->wait_max)) hf_poke(&one->wait_max, waited);
   hf_poke(&one->wait_first, 0);
-  atomic_fetch_and_explicit(&stats->waiting, ~(1u << lock), memory_order_relaxed);
+  atomic_fetch_and_explicit(&stats->waiting, ~(bit(lock)), memory_order_relaxed);
 }
 
 /* True when the run of busy answers is over because nobody has tried for too long. */
@@ -102,10 +107,10 @@ static void count_busy(hf_lockstats *stats, int lock)
   hf_poke(&one->busy, hf_peek(&one->busy) + 1);
   if (mark && !checkpoint) return; /* one that looks for a free mark takes the next one */
   if (wait_is_abandoned(stats, lock, now))
-    node_around(stats)->slow_said &= ~(1u << lock); /* a new one begins */
+    node_around(stats)->slow_said &= ~(bit(lock)); /* a new one begins */
   if (!hf_peek(&one->wait_first)) hf_poke(&one->wait_first, now);
   hf_poke(&one->wait_last, now);
-  atomic_fetch_or_explicit(&stats->waiting, 1u << lock, memory_order_relaxed);
+  atomic_fetch_or_explicit(&stats->waiting, bit(lock), memory_order_relaxed);
   if (mark)
     hf_slow_pinned(node_around(stats), lock, now);
   else
