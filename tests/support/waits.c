@@ -13,23 +13,25 @@ int64_t waits_now_ns(void)
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Below 16 each value has a bucket; then 16 for each power of two. */
+enum { PART_POWER = 6 }; /* of WAITS_PART */
+
+/* Below WAITS_PART each value has a bucket; then there are WAITS_PART for each power of two. */
 static int bucket_of(int64_t ns)
 {
   int power, b;
 
-  if (ns < 16) return ns < 0 ? 0 : (int)ns;
+  if (ns < WAITS_PART) return ns < 0 ? 0 : (int)ns;
   power = 63 - __builtin_clzll((unsigned long long)ns);
-  b = (power - 3) * 16 + (int)(ns >> (power - 4)) - 16;
+  b = (power - PART_POWER + 1) * WAITS_PART + (int)(ns >> (power - PART_POWER)) - WAITS_PART;
   return b < WAITS_BUCKETS ? b : WAITS_BUCKETS - 1;
 }
 
 static int64_t top_of(int bucket)
 {
-  int power = bucket / 16 + 3;
+  int power = bucket / WAITS_PART + PART_POWER - 1;
 
-  if (bucket < 16) return bucket;
-  return ((int64_t)(bucket % 16 + 17) << (power - 4)) - 1;
+  if (bucket < WAITS_PART) return bucket;
+  return ((int64_t)(bucket % WAITS_PART + WAITS_PART + 1) << (power - PART_POWER)) - 1;
 }
 
 void waits_add(waits *w, int64_t ns)

@@ -1,7 +1,7 @@
 /*
  * waits.h - many durations in little memory, and what half, 99 % or 99.9 % of them are at most.
  *
- * Buckets are 1/16 of a power of two wide, so an answer is at most 6 % too high. One thread adds; merge
+ * Buckets are 1/64 of a power of two wide, so an answer is at most 2 % too high. One thread adds; merge
  * afterwards. The memory may be shared with other processes.
  */
 #ifndef HFT_WAITS_H
@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum { WAITS_BUCKETS = 16 * 44 };
+enum { WAITS_PART = 64, WAITS_BUCKETS = WAITS_PART * 40 };
 
 typedef struct waits {
   int64_t count, max_ns;
