@@ -176,7 +176,7 @@ lint:
 
 bench:
 	$(Q)tools/deps build bench
-	+$(Q)$(build) benches
+	+$(Q)$(build) benches $(BUILD)/tests/proc/f12_wal_growth
 	$(Q)$(test_env) bench/run.sh
 	$(Q)$(test_env) bench/run-pool.sh
 

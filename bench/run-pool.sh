@@ -15,8 +15,8 @@ export LC_ALL=C.UTF-8 HOLDFAST_LOG=none
 unset HOLDFAST_MODE HOLDFAST_ASSUME HOLDFAST_JOURNAL HOLDFAST_STRICT HOLDFAST_WALGUARD
 
 die() { echo "bench: $*" >&2; exit 1; }
-for program in pool pool_writers; do
-  [ -x "$HF_BUILD/bench/$program" ] || die "no $HF_BUILD/bench/$program: run make benches"
+for program in bench/pool bench/pool_writers tests/proc/f12_wal_growth; do
+  [ -x "$HF_BUILD/$program" ] || die "no $HF_BUILD/$program: run make benches tests"
 done
 memory=/dev/shm
 [ -d $memory ] && [ -w $memory ] || memory=${TMPDIR:-/tmp}
@@ -131,6 +131,12 @@ report() {
   summary processes-delete 2 6 'wait for the write lock, 99.9 %' 0.1
   echo
   echo "Where a writer of plain SQLite gets in once, its wait ended with the run: it would have been longer in a longer one."
+  echo
+  echo "## A reader that pins the WAL (F12)"
+  echo
+  echo "tests/proc/f12_wal_growth. The age is that of the reader when it was first named."
+  echo
+  (cd "$fast" && "$HF_BUILD/tests/proc/f12_wal_growth") | grep -v compar | sed 's/^/    /'
 }
 
 mkdir -p "$(dirname "$OUT")"
