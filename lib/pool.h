@@ -96,7 +96,6 @@ struct holdfast_lease {
   unsigned epoch; /* of the file that `db` has open */
   int64_t deadline_ns, wait_ns, busy_since_ns;
   bool own_reader;                /* the lock that it waits for is this thread's own read transaction */
-  bool broken;                    /* to be closed at release */
   sqlite3_stmt *scope[HF_SCOPES]; /* pool_scope.c */
   hf_statements statements;
   holdfast_cancel *cancel;

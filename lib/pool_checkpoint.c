@@ -14,7 +14,7 @@
 
 #include "pool_keeper.h"
 
-enum { AGAIN_NS = 250000000, OPEN_BUSY_MS = 200, LONG_LOGS = 4, TAIL_WAIT_NS = 1000000000 };
+enum { AGAIN_NS = 250000000, OPEN_BUSY_MS = 200, LONG_LOGS = 4, TAIL_WAIT_NS = 1000000000, NAMED = 3 };
 
 /* ---------------------------------------------------------------- the connection */
 
@@ -127,11 +127,32 @@ static void name_the_pin(holdfast_pool *pool, holdfast_checkpoint *report, uint6
   hf_copy_sql(lease, report->pin_sql);
 }
 
+/* Who holds a read lock of the WAL, apart from this pool: at most three, the list may be long. */
+static void name_outsiders(const holdfast_pool *pool, char *out, size_t size)
+{
+  holdfast_holders holders = {.struct_size = sizeof holders};
+  size_t used = 0;
+  int named = 0;
+
+  snprintf(out, size, "it could not be found");
+  if (holdfast_lock_holders(pool->path, &holders) != SQLITE_OK) return;
+  for (int i = 0; i < holders.count && named < NAMED && used < size; i++) {
+    const holdfast_holder *one = &holders.at[i];
+    if (one->mine || strncmp(one->lock, "WAL_READ", 8) != 0) continue;
+    used += (size_t)snprintf(out + used, size - used, "%spid %lld (%s, %s)", named ? ", " : "",
+                             (long long)one->pid, one->command, one->state);
+    named++;
+  }
+  if (!named) snprintf(out, size, "one of this process, or one that cannot be seen from here");
+  holdfast_holders_free(&holders);
+}
+
 /* The mutex is held, and given up while the event is told. Somebody outside of the pool is number 0. */
 static void tell_about_pin(holdfast_pool *pool, const holdfast_checkpoint *report, uint64_t serial)
 {
   hf_keeper *keeper = &pool->keeper;
   hf_said said = {.kind = HOLDFAST_POOL_PINNED, .lane = HOLDFAST_READ, .age_ms = report->pin_age_ms};
+  char who[HF_TAG + 2 * HF_SQL], outside[HF_SQL];
   bool again = keeper->pinned && keeper->pin_serial == serial;
   bool say = again && !keeper->pin_said;
 
@@ -142,17 +163,15 @@ static void tell_about_pin(holdfast_pool *pool, const holdfast_checkpoint *repor
   memcpy(said.tag, report->pin_tag, sizeof said.tag);
   memcpy(said.sql, report->pin_sql, sizeof said.sql);
   pthread_mutex_unlock(&pool->mutex);
-  if (report->pin == 1)
-    hf_event(pool, &said,
-             "the WAL has %d frames and %d cannot be brought home: a read keeps them, for %lld ms: \"%s\" %s",
-             report->frames, report->frames - report->copied, (long long)said.age_ms,
+  if (report->pin == 1) {
+    snprintf(who, sizeof who, "a read of this pool, for %lld ms: \"%.60s\" %.100s", (long long)said.age_ms,
              *said.tag ? said.tag : "(no tag)", said.sql);
-  else
-    hf_event(
-        pool, &said,
-        "the WAL has %d frames and %d cannot be brought home: a connection outside of this pool reads an old "
-        "snapshot (`holdfast locks` names its process)",
-        report->frames, report->frames - report->copied);
+  } else {
+    name_outsiders(pool, outside, sizeof outside);
+    snprintf(who, sizeof who, "a connection outside of this pool: %s", outside);
+  }
+  hf_event(pool, &said, "the WAL has %d frames, and %d cannot be brought home because of %s", report->frames,
+           report->frames - report->copied, who);
   pthread_mutex_lock(&pool->mutex);
 }
 

@@ -123,21 +123,16 @@ static bool in_transaction(sqlite3 *db)
 
 /* After these the connection may have lost its right to write (the shim's latch), or its cache is in doubt.
  */
-static bool is_broken(sqlite3 *db)
+static bool is_broken(int code)
 {
-  switch (sqlite3_errcode(db) & 0xff) {
-  case SQLITE_IOERR: return sqlite3_extended_errcode(db) != SQLITE_IOERR_NOMEM;
+  switch (code & 0xff) {
+  case SQLITE_IOERR: return code != SQLITE_IOERR_NOMEM;
   case SQLITE_CORRUPT:
   case SQLITE_NOTADB:
   case SQLITE_CANTOPEN:
   case SQLITE_PROTOCOL: return true;
-  default: return false;
+  default: return code == SQLITE_READONLY_DBMOVED;
   }
-}
-
-static bool has_moved(sqlite3 *db)
-{
-  return sqlite3_errcode(db) != SQLITE_OK && sqlite3_extended_errcode(db) == SQLITE_READONLY_DBMOVED;
 }
 
 /* True: nothing is open any more. */
@@ -180,11 +175,10 @@ static void describe(holdfast_lease *lease, hf_said *out)
 static void look_at(holdfast_lease *lease, hf_findings *found)
 {
   holdfast_pool *pool = lease->pool;
-  int busy = 0;
+  int busy = 0, code = sqlite3_extended_errcode(lease->db);
 
-  found->moved_epoch = has_moved(lease->db) ? lease->epoch + 1 : 0;
-  found->discard = lease->broken || is_broken(lease->db) || found->moved_epoch ||
-                   atomic_load_explicit(&lease->stop, memory_order_relaxed) == HF_STOP_AGE;
+  if (code == SQLITE_READONLY_DBMOVED) found->moved_epoch = lease->epoch + 1;
+  found->discard = is_broken(code) || atomic_load_explicit(&lease->stop, memory_order_relaxed) == HF_STOP_AGE;
   found->leaked = atomic_load_explicit(&lease->leak_said, memory_order_relaxed);
   if (lease->statements.used || lease->statements.extra) hf_statements_put_back(&lease->statements, &busy);
   found->unclean = busy || in_transaction(lease->db);
@@ -205,7 +199,6 @@ int hf_release(holdfast_lease *lease)
   if (lease->cancel && lease->db) sqlite3_progress_handler(lease->db, 0, NULL, NULL);
   if (lease->db) look_at(lease, &found);
   if (found.discard) hf_connection_close(lease, found.moved_epoch != 0);
-  lease->broken = false;
   if (lease->cancel) hf_cancel_leave(lease);
   /* Before it is given back: the pool may be gone a moment later. */
   if (found.moved_epoch) hf_pool_reopen(pool, found.moved_epoch - 1, SQLITE_READONLY_DBMOVED);

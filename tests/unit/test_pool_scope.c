@@ -361,11 +361,14 @@ static void a_checkpoint_says_what_it_reached_and_who_is_in_the_way(void **state
   assert_true(lane_hears(HOLDFAST_POOL_PINNED, 1000)); /* within a second of the first incomplete one */
   assert_int_equal(holdfast_release(lease), 0);
 
+  lane_listen(pool);
   assert_int_equal(sqlite3_exec(plain, "BEGIN; SELECT * FROM t", NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(write_sql("INSERT INTO t VALUES(4)"), 0);
   assert_int_equal(holdfast_pool_checkpoint(pool, 0, &report), 0);
   assert_int_equal(report.state, HOLDFAST_CHECKPOINT_PARTIAL);
   assert_int_equal(report.pin, 0);
+  assert_true(lane_hears(HOLDFAST_POOL_PINNED, 3000));
+  assert_non_null(strstr(lane_text(HOLDFAST_POOL_PINNED), "outside of this pool: one of this process"));
   assert_int_equal(sqlite3_exec(plain, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(holdfast_pool_checkpoint(pool, 0, &report), 0);
   assert_int_equal(report.state, HOLDFAST_CHECKPOINT_COMPLETE);
