@@ -119,7 +119,7 @@ static int lost(int shim, void (*before)(void), int rounds, const course *c)
 static void compare(const char *place, void (*before)(void))
 {
   static const char *const journals[] = {"delete", "truncate", "persist"};
-  int rounds = scene_rounds(2, 20), all = 0, plain = 0, shimmed = 0;
+  int rounds = scene_rounds(2, 5), all = 0, plain = 0, shimmed = 0;
   char name[200];
 
   for (int i = 0; i < 48; i++) {
