@@ -171,7 +171,10 @@ static void read_one(const hf_lockstats *stats, int lock, uint64_t now, hf_stat_
     out->hold_sum += out->hold[i] * hf_bucket_ticks(i);
     out->wait[i] = atomic_load_explicit(&one->wait[i], memory_order_relaxed);
   }
-  out->granted += hf_peek(&stats->since[lock]) != 0;
+  uint64_t since = hf_peek(&stats->since[lock]);
+  out->held = since != 0;
+  out->oldest = since && now > since ? now - since : 0;
+  out->granted += out->held;
   out->busy = hf_peek(&one->busy);
   out->errors = hf_peek(&one->errors);
   out->abandoned = hf_peek(&one->abandoned);
@@ -180,6 +183,7 @@ static void read_one(const hf_lockstats *stats, int lock, uint64_t now, hf_stat_
   out->wait_max = hf_peek(&one->wait_max);
   /* A wait that nobody will come back to is over, though its own thread has not been here to say so. */
   uint64_t first = hf_peek(&one->wait_first), last = hf_peek(&one->wait_last);
+  out->waiting = first && (now <= last || now - last <= gap());
   if (first && now > last && now - last > gap()) {
     uint64_t bucket = (last - first) >> HF_FIRST_OCTAVE ? hf_bucket_of(last - first) : 0;
     out->abandoned++;
@@ -195,6 +199,9 @@ static void add(hf_stat_total *to, const hf_stat_total *from)
     to->hold[i] += from->hold[i];
     to->wait[i] += from->wait[i];
   }
+  to->held += from->held;
+  to->waiting += from->waiting;
+  if (from->oldest > to->oldest) to->oldest = from->oldest;
   to->granted += from->granted;
   to->busy += from->busy;
   to->errors += from->errors;
@@ -272,6 +279,7 @@ void hf_stats_keep(hf_node *node)
 
   if (!now) return; /* a close must not fail for it */
   read_node(node, now);
+  for (int i = 0; i < HF_STATS; i++) now[i].held = now[i].waiting = now[i].oldest = 0;
   kept = path_stats(&owner->past, node->path);
   if (kept) add_all(kept, now);
   free(now);

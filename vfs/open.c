@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "guard.h"
+#include "metrics.h"
 #include "nfs.h"
 #include "records.h"
 #include "stattable.h"
@@ -55,9 +56,11 @@ static void link_node(hf_node *node)
       hf_xAccess; /* from the first file on a server on; until then it is the base's own (register.c) */
 }
 
-static void unlink_node(hf_node *node)
+/* True when no other is left. */
+static bool unlink_node(hf_node *node)
 {
   hf_vfs *owner = node->owner;
+  bool last;
 
   if (node->fresh) atomic_fetch_sub(&owner->fresh_files, 1);
   pthread_mutex_lock(&owner->mutex);
@@ -67,7 +70,9 @@ static void unlink_node(hf_node *node)
   else
     owner->nodes = node->next;
   if (node->next) node->next->prev = node->prev;
+  last = owner->nodes == NULL;
   pthread_mutex_unlock(&owner->mutex);
+  return last;
 }
 
 /* A journal that is still open (it never should be) keeps the memory, not the file. */
@@ -81,8 +86,10 @@ int hf_xClose(sqlite3_file *file)
   hf_node *node = hf_node_of(file);
   int rc = node->base->pMethods->xClose(node->base);
 
-  unlink_node(node);
+  bool last = unlink_node(node);
+  hf_vfs *owner = node->owner;
   hf_node_release(node);
+  if (last) hf_metrics_closed(owner);
   file->pMethods = NULL;
   return rc;
 }
@@ -268,6 +275,7 @@ static int open_database(hf_vfs *owner, const char *name, sqlite3_file *file, in
   ((hf_file *)file)->base = node->base;
   file->pMethods = &node->methods;
   link_node(node);
+  hf_metrics_opened(owner);
   if (out_flags) *out_flags = got;
   return SQLITE_OK;
 }

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "health.h"
+#include "metrics.h"
 #include "nfs.h"
 #include "records.h"
 #include "tables.h"
@@ -125,6 +126,14 @@ static int pragma_status(hf_node *node, char **args)
   hf_text_add(&out, ",\"wal\":%s,\"protections\":[", node->wal_allowed ? "true" : "false");
   add_protections(node, &out, "\"");
   hf_text_add(&out, "]}");
+  return answer_text(node, args, &out);
+}
+
+static int pragma_metrics(hf_node *node, char **args)
+{
+  hf_text out = {0};
+
+  hf_metrics_text(node->owner, &out);
   return answer_text(node, args, &out);
 }
 
@@ -280,6 +289,7 @@ int hf_pragma(hf_node *node, char **args)
   if (strcasecmp(name, "holdfast") == 0) return pragma_line(node, args);
   if (strcasecmp(name, "holdfast_status") == 0) return pragma_status(node, args);
   if (strcasecmp(name, "holdfast_health") == 0) return health(node, args);
+  if (strcasecmp(name, "holdfast_metrics") == 0) return pragma_metrics(node, args);
   for (int i = 0; i < hf_table_count; i++)
     if (strcasecmp(name, hf_tables[i].name) == 0) return pragma_table(node, args, &hf_tables[i]);
   return SQLITE_NOTFOUND;

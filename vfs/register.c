@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fork.h"
+#include "metrics.h"
 #include "slots.h"
 
 hf_vfs *hf_slot[HF_SLOTS];
@@ -61,6 +62,7 @@ static hf_vfs *make(const hf_api *api, sqlite3_vfs *base)
   made->base = base;
   made->slot = -1;
   pthread_mutex_init(&made->mutex, NULL);
+  hf_metrics_from_env(made->metrics, sizeof made->metrics);
 
   /* szOsFile is the base's: PROJ keeps a pointer at file + szOsFile of the default VFS and looks the default
    * up again at close. What we need beyond it is on the heap. */

@@ -11,6 +11,7 @@ struct hf_node;
 
 typedef struct hf_stat_total {
   uint64_t granted, busy, errors, abandoned; /* attempts = the first three together */
+  uint64_t held, waiting, oldest; /* connections that do so now; ticks since the oldest was granted */
   uint64_t hold_sum, hold_max, wait_sum, wait_max;
   uint64_t hold[HF_BUCKETS], wait[HF_BUCKETS];
 } hf_stat_total;

@@ -102,9 +102,11 @@ typedef struct hf_vfs {
   int64_t event_seq;
   hf_event *events; /* ring of HF_EVENTS */
   hf_cause causes[HF_CAUSES];
-  struct hf_path_stats *past; /* lockstats.c: counters of files that were closed */
-  uint64_t opened;            /* handles so far: the next one's number */
-  hf_health_memory *health;   /* NULL until the first verdict */
+  struct hf_path_stats *past;  /* lockstats.c: counters of files that were closed */
+  char metrics[1024];          /* the file to write them to, "" = none. Set when the library is registered */
+  unsigned metrics_generation; /* of the process whose thread writes it, 0 = no thread */
+  uint64_t opened;             /* handles so far: the next one's number */
+  hf_health_memory *health;    /* NULL until the first verdict */
 } hf_vfs;
 
 /*
