@@ -165,12 +165,14 @@ typedef struct hf_keeper {
   uint64_t asked, reached; /* checkpoints by number */
   holdfast_checkpoint last;
   int last_rc;
-  int64_t frames_since_ns; /* when the frames that are not checkpointed began to wait, 0 = none */
-  int settled_frames;      /* the log had so many when all were copied; -1 = not known */
-  int64_t again_ns;        /* when to try again, 0 = when there is a reason */
-  bool pinned, pin_said;   /* the last one was not complete; that was told */
-  uint64_t pin_serial;     /* whose lease was in the way, 0 = somebody outside */
-  uint64_t acquired;       /* serial number at the last tick */
+  int64_t frames_since_ns;           /* when the frames that are not checkpointed began to wait, 0 = none */
+  int settled_frames;                /* the log had so many when all were copied; -1 = not known */
+  int64_t again_ns;                  /* when to try again, 0 = when there is a reason */
+  bool pinned, pin_said;             /* the last one was not complete; that was told */
+  int64_t pin_first_ns, pin_same_ns; /* since when it comes no nearer; since when it is the same one */
+  int pin_copied;
+  uint64_t pin_serial; /* whose lease was in the way, 0 = somebody outside */
+  uint64_t acquired;   /* serial number at the last tick */
   int idle_ticks;
   int64_t tick_ns;
   pthread_mutex_t work; /* held while the thread is in SQLite */
@@ -265,6 +267,7 @@ int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out);
 int hf_want_of(const holdfast_pool *pool, int mode, const holdfast_options *options, hf_want *out);
 int hf_release(holdfast_lease *lease);
 bool hf_is_reading(sqlite3 *db);
+bool hf_is_writing(sqlite3 *db);
 void hf_lease_stop(holdfast_lease *lease, int why); /* its SQL shall end; any thread */
 
 /* pool_connection.c */

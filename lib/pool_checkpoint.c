@@ -14,7 +14,14 @@
 
 #include "pool_keeper.h"
 
-enum { AGAIN_NS = 250000000, OPEN_BUSY_MS = 200, LONG_LOGS = 4, TAIL_WAIT_NS = 1000000000, NAMED = 3 };
+enum {
+  AGAIN_NS = 250000000,
+  SLACK_NS = 20000000,
+  OPEN_BUSY_MS = 200,
+  LONG_LOGS = 4,
+  TAIL_WAIT_NS = 1000000000,
+  NAMED = 3
+};
 
 /* ---------------------------------------------------------------- the connection */
 
@@ -113,10 +120,22 @@ static int run_for_tail(holdfast_pool *pool, holdfast_checkpoint *out)
 
 /* ---------------------------------------------------------------- what came of it */
 
+/*
+ * Since when has the end not come nearer? Only a read that is older than that can be the reason, however many
+ * short ones there are just now.
+ */
+static void note_the_pin(hf_keeper *keeper, int64_t began, const holdfast_checkpoint *report)
+{
+  if (keeper->pinned && keeper->pin_copied == report->copied) return;
+  keeper->pin_first_ns = keeper->pin_same_ns = began;
+  keeper->pin_copied = report->copied;
+  keeper->pin_said = false;
+}
+
 /* The mutex is held. */
 static void name_the_pin(holdfast_pool *pool, holdfast_checkpoint *report, uint64_t *serial)
 {
-  const holdfast_lease *lease = hf_keeper_oldest_reader(pool);
+  const holdfast_lease *lease = hf_keeper_oldest_reader(pool, pool->keeper.pin_first_ns);
 
   report->pin = lease != NULL;
   *serial = 0;
@@ -153,13 +172,17 @@ static void tell_about_pin(holdfast_pool *pool, const holdfast_checkpoint *repor
   hf_keeper *keeper = &pool->keeper;
   hf_said said = {.kind = HOLDFAST_POOL_PINNED, .lane = HOLDFAST_READ, .age_ms = report->pin_age_ms};
   char who[HF_TAG + 2 * HF_SQL], outside[HF_SQL];
-  bool again = keeper->pinned && keeper->pin_serial == serial;
-  bool say = again && !keeper->pin_said;
+  bool say;
 
-  keeper->pin_said = again && (say || keeper->pin_said);
+  if (!keeper->pinned || keeper->pin_serial != serial) {
+    keeper->pin_same_ns = hf_now();
+    keeper->pin_said = false;
+  }
+  say = !keeper->pin_said && hf_now() - keeper->pin_same_ns >= AGAIN_NS - SLACK_NS;
   keeper->pinned = true;
   keeper->pin_serial = serial;
   if (!say) return;
+  keeper->pin_said = true;
   memcpy(said.tag, report->pin_tag, sizeof said.tag);
   memcpy(said.sql, report->pin_sql, sizeof said.sql);
   pthread_mutex_unlock(&pool->mutex);
@@ -203,6 +226,7 @@ void hf_checkpoint_turn(holdfast_pool *pool)
 {
   hf_keeper *keeper = &pool->keeper;
   uint64_t asked = keeper->asked, serial = 0;
+  int64_t began = hf_now();
   holdfast_checkpoint report = {.struct_size = sizeof report};
   int rc;
 
@@ -213,7 +237,10 @@ void hf_checkpoint_turn(holdfast_pool *pool)
       report.frames >= LONG_LOGS * pool->config.checkpoint_frames && report.pin < 0)
     rc = run_for_tail(pool, &report);
   pthread_mutex_lock(&pool->mutex);
-  if (!rc && report.state == HOLDFAST_CHECKPOINT_PARTIAL) name_the_pin(pool, &report, &serial);
+  if (!rc && report.state == HOLDFAST_CHECKPOINT_PARTIAL) {
+    note_the_pin(keeper, began, &report);
+    name_the_pin(pool, &report, &serial);
+  }
   keeper->last = report;
   keeper->last_rc = rc;
   keeper->reached = asked;

@@ -87,6 +87,18 @@ static bool is_reading(const holdfast_lease *lease)
   return reading;
 }
 
+/* The same for a lease that may write: it has a snapshot, and no write transaction, for sure. */
+static bool only_reads(const holdfast_lease *lease)
+{
+  sqlite3_mutex *mutex = lease->db ? sqlite3_db_mutex(lease->db) : NULL;
+  bool reading;
+
+  if (!mutex || sqlite3_mutex_try(mutex) != SQLITE_OK) return false;
+  reading = hf_is_reading(lease->db) && !hf_is_writing(lease->db);
+  sqlite3_mutex_leave(mutex);
+  return reading;
+}
+
 static bool next_old_read(holdfast_pool *pool, int64_t now, hf_said *out)
 {
   for (int k = 0; k < pool->read.capacity && pool->config.read_age_ns; k++) {
@@ -102,7 +114,11 @@ static bool next_old_read(holdfast_pool *pool, int64_t now, hf_said *out)
   return false;
 }
 
-const holdfast_lease *hf_keeper_oldest_reader(holdfast_pool *pool)
+/*
+ * Which read has kept a snapshot since before `since`? A write transaction began with the newest one, and
+ * what it keeps is its own: it is never the reason. Nor is one that is in SQLite just now on the write lane.
+ */
+const holdfast_lease *hf_keeper_oldest_reader(holdfast_pool *pool, int64_t since)
 {
   hf_lane *lanes[] = {&pool->read, &pool->write};
   const holdfast_lease *oldest = NULL;
@@ -110,8 +126,9 @@ const holdfast_lease *hf_keeper_oldest_reader(holdfast_pool *pool)
   for (int i = 0; i < 2; i++)
     for (int k = 0; k < lanes[i]->capacity; k++) {
       const holdfast_lease *one = &lanes[i]->connections[k];
-      if (one->state == HF_LEASED && (!oldest || one->since_ns < oldest->since_ns) && is_reading(one))
-        oldest = one;
+      if (one->state != HF_LEASED || one->since_ns > since || (oldest && one->since_ns >= oldest->since_ns))
+        continue;
+      if (one->mode == HOLDFAST_WRITE ? only_reads(one) : is_reading(one)) oldest = one;
     }
   return oldest;
 }

@@ -9,7 +9,7 @@
 /* pool->mutex is held by the callers of these two. */
 void hf_checkpoint_turn(
     holdfast_pool *pool); /* one checkpoint, and who is in its way; gives the mutex up meanwhile */
-const holdfast_lease *hf_keeper_oldest_reader(holdfast_pool *pool);
+const holdfast_lease *hf_keeper_oldest_reader(holdfast_pool *pool, int64_t since);
 
 void hf_checkpoint_close(holdfast_pool *pool); /* the keeper's connection */
 

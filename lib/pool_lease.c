@@ -115,6 +115,16 @@ bool hf_is_reading(sqlite3 *db)
   return false;
 }
 
+/* Before 3.34 SQLite does not say; a transaction that is open on the write lane is taken for one that writes.
+ */
+bool hf_is_writing(sqlite3 *db)
+{
+#if SQLITE_VERSION_NUMBER >= 3034000
+  if (sqlite3_txn_state) return sqlite3_txn_state(db, NULL) == SQLITE_TXN_WRITE;
+#endif
+  return !sqlite3_get_autocommit(db);
+}
+
 /* A BEGIN that nothing has followed yet keeps nothing, and must not reach the next holder all the same. */
 static bool in_transaction(sqlite3 *db)
 {
