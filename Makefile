@@ -86,9 +86,10 @@ $(archive): $(lib_objects)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(lib_objects)
 
+# Never unloaded: SQLite may call the VFS at any time, the pool has a thread and functions for fork and exit.
 $(shared): $(lib_objects)
 	$(call say,LINK,$@)
-	$(Q)$(link) -shared -Wl,-z,defs -Wl,-soname,$(soname) -o $@ $(lib_objects) $(sqlite_libs)
+	$(Q)$(link) -shared -Wl,-z,defs -Wl,-z,nodelete -Wl,-soname,$(soname) -o $@ $(lib_objects) $(sqlite_libs)
 
 $(BUILD)/libholdfast.so: $(shared)
 	$(Q)ln -sf $(notdir $(shared)) $(BUILD)/$(soname) && ln -sf $(soname) $@
