@@ -268,6 +268,7 @@ int hf_want_of(const holdfast_pool *pool, int mode, const holdfast_options *opti
 int hf_release(holdfast_lease *lease);
 bool hf_is_reading(sqlite3 *db);
 bool hf_is_writing(sqlite3 *db);
+void hf_lease_freeze(holdfast_lease *lease, bool freeze);
 void hf_lease_stop(holdfast_lease *lease, int why); /* its SQL shall end; any thread */
 
 /* pool_connection.c */

@@ -182,9 +182,18 @@ static void describe(holdfast_lease *lease, hf_said *out)
   pthread_mutex_unlock(&pool->mutex);
 }
 
+/*
+ * With max_read_age_ms the keeper may be ending this very read: then SQLite's own mutex is held while its
+ * answers are looked at. The keeper only tries that mutex, so it may be held around the pool's.
+ */
+void hf_lease_freeze(holdfast_lease *lease, bool freeze)
+{
+  if (!lease->pool->config.read_age_ns) return;
+  (freeze ? sqlite3_mutex_enter : sqlite3_mutex_leave)(sqlite3_db_mutex(lease->db));
+}
+
 static void look_at(holdfast_lease *lease, hf_findings *found)
 {
-  holdfast_pool *pool = lease->pool;
   int busy = 0, code = sqlite3_extended_errcode(lease->db);
 
   if (code == SQLITE_READONLY_DBMOVED) found->moved_epoch = lease->epoch + 1;
@@ -195,6 +204,10 @@ static void look_at(holdfast_lease *lease, hf_findings *found)
   if (!found->unclean && !found->discard && !found->leaked) return;
   describe(lease, &found->said);
   if (found->unclean && !clean(lease->db)) found->discard = true;
+}
+
+static void count(holdfast_pool *pool, const hf_findings *found)
+{
   pthread_mutex_lock(&pool->mutex);
   pool->unclean += found->unclean;
   pool->discarded += found->discard;
@@ -207,7 +220,12 @@ int hf_release(holdfast_lease *lease)
   hf_findings found = {0};
 
   if (lease->cancel && lease->db) sqlite3_progress_handler(lease->db, 0, NULL, NULL);
-  if (lease->db) look_at(lease, &found);
+  if (lease->db) {
+    hf_lease_freeze(lease, true);
+    look_at(lease, &found);
+    hf_lease_freeze(lease, false);
+  }
+  if (found.unclean || found.discard) count(pool, &found);
   if (found.discard) hf_connection_close(lease, found.moved_epoch != 0);
   if (lease->cancel) hf_cancel_leave(lease);
   /* Before it is given back: the pool may be gone a moment later. */

@@ -83,7 +83,9 @@ static int end(holdfast_lease *lease, int rc)
   /* A function may leave its statements where they are: reset, they do not outlive the transaction. */
   if (lease->statements.used || lease->statements.extra) hf_statements_put_back(&lease->statements, &ignored);
   if (lease->mode == HOLDFAST_READ) {
+    hf_lease_freeze(lease, true);
     if (!sqlite3_get_autocommit(lease->db) && run(lease, HF_COMMIT) != SQLITE_OK) roll_back(lease);
+    hf_lease_freeze(lease, false);
     return rc;
   }
   if (rc) {
