@@ -20,8 +20,8 @@ typedef struct command {
   const char *help;
 } command;
 
-extern const command command_doctor, command_check, command_locks, command_convert, command_exec,
-    command_demo;
+extern const command command_doctor, command_check, command_locks, command_convert, command_salvage,
+    command_exec, command_demo;
 
 /* main.c: say what is wrong with the arguments and where help is. Returns EXIT_USAGE. */
 int usage_error(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -519,6 +519,35 @@ HOLDFAST_API int holdfast_lock_holders(const char *path, holdfast_holders *out);
 
 /* Gives the rows back; harmless on a zeroed structure. Since 0.1. */
 HOLDFAST_API void holdfast_holders_free(holdfast_holders *holders);
+/* ---------------------------------------------------------------- salvage */
+
+/* What became of one table. Since 0.1. */
+typedef struct holdfast_salvage_table {
+  size_t struct_size;
+  char name[128];
+  int64_t rows_kept;     /* in the new table; of "lost_and_found": rows that fit nowhere else */
+  int64_t rows_stray;    /* of these: found on pages that nothing leads to any more */
+  int64_t rows_by_index; /* of these: whole rows that only an index had */
+  int64_t rows_lost;     /* known by an index only, in part: what it has is in lost_and_found */
+  int64_t rows_broken;   /* counted on their page, and cannot be read */
+  int64_t pages_lost; /* places where a page of the table should be and is not: what it held is not known */
+  char note[128];     /* one sentence, or "" */
+} holdfast_salvage_table;
+typedef void (*holdfast_salvage_fn)(const holdfast_salvage_table *table, void *arg);
+
+/*
+ * Put everything that can be read of the database `path` into the new database `new_path`: tables, rows,
+ * indexes, views, triggers. `path` is only read, through a read-only connection, and copied to
+ * new_path-salvage for the time of the work (room for two more databases is needed). A new_path that exists
+ * is SQLITE_CANTOPEN. fn (may be NULL) is called for each table at the end; message (may be NULL) receives
+ * what else there is to know. Returns SQLITE_OK (all of it was there), SQLITE_CORRUPT (the new database was
+ * made, and something is missing: the account says what), SQLITE_NOTADB, SQLITE_CANTOPEN, SQLITE_FULL,
+ * SQLITE_NOMEM or another SQLite code: no new database is left then. One at a time in a process. Any thread.
+ * In libholdfast only. Since 0.1.
+ */
+HOLDFAST_API int holdfast_salvage(const char *path, const char *new_path, holdfast_salvage_fn fn, void *arg,
+                                  char *message, size_t size);
+
 /* ---------------------------------------------------------------- the pool
  *
  * One pool for each database file of this process: one connection that writes, some that read, and fair,
