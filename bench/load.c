@@ -6,8 +6,8 @@
  *
  * SHIM: "bare", an extension's path (holdfast.so, SQLite's vfsstat.so), or "vfstrace=PATH", SQLite's
  * vfstrace, whose output is thrown away. MODE: delete or wal. Every INSERT is a transaction and every SELECT
- * reads one row, so locks are most of the work. Prints the nanoseconds that the load took, by the clock and of
- * processor time, without opening and closing.
+ * reads one row, so locks are most of the work. Prints the nanoseconds that the load took, by the clock and
+ * of processor time, without opening and closing.
  */
 #include <dlfcn.h>
 #include <sqlite3.h>
