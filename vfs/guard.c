@@ -15,6 +15,7 @@
 #include "neighbours.h"
 #include "nfs.h"
 #include "records.h"
+#include "smb.h"
 
 /* ---------------------------------------------------------------- latch */
 
@@ -54,10 +55,10 @@ void hf_guard_latch(hf_node *node, int why, int code, const char *detail)
 int hf_guard_failed(hf_node *node, int rc, const char *what)
 {
   /* FULL, BUSY and NOMEM pass by themselves. IOERR_NOMEM is NOMEM under another name. */
-  if ((rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM && rc != SQLITE_IOERR_BLOCKED) {
-    if (node->nfs.on && hf_nfs_judge(node, rc) == SQLITE_IOERR_LOCK) return SQLITE_IOERR_LOCK;
-    hf_guard_latch(node, HF_LATCH_IO, rc, what);
-  }
+  if ((rc & 0xff) != SQLITE_IOERR || rc == SQLITE_IOERR_NOMEM || rc == SQLITE_IOERR_BLOCKED) return rc;
+  if (hf_smb_lost(node)) return SQLITE_IOERR_LOCK; /* the transaction ends, the handle goes on */
+  if (node->nfs.on && hf_nfs_judge(node, rc) == SQLITE_IOERR_LOCK) return SQLITE_IOERR_LOCK;
+  hf_guard_latch(node, HF_LATCH_IO, rc, what);
   return rc;
 }
 

@@ -15,6 +15,7 @@
 #include "nfs.h"
 #include "records.h"
 #include "stattable.h"
+#include "smb.h"
 
 /* ---------------------------------------------------------------- nodes */
 
@@ -165,6 +166,7 @@ static int apply_enforced(hf_node *node, bool read_only)
   if (verdict->smb) {
     node->smb_locks = node->overridden && hf_records_device(node->facts.device, HF_KIND_SMB) &&
                       hf_syscalls_ready(node->owner); /* now with fstat */
+    hf_smb_begin(node);
     if (!node->smb_locks && !read_only)
       hf_report(node->owner, "warned", "smb-locks", node->path, 0,
                 "locks on SMB cannot be converted for this VFS or system: writes will answer \"database is "
@@ -172,9 +174,9 @@ static int apply_enforced(hf_node *node, bool read_only)
   }
   if (verdict->smb)
     hf_report(node->owner, "warned", "smb", node->path, 0,
-              "SMB: one writer at a time is safe as far as it was tried; forked children and synchronous=OFF "
-              "with killed "
-              "processes are not (docs/limits.md)");
+              "SMB: tried with Samba, killed writers and dropped sessions, but not for long: calls on their "
+              "way at a "
+              "drop are not cured (docs/limits.md)");
   if (node->set.journal == HOLDFAST_JOURNAL_WAL_EXCLUSIVE && !node->wal_allowed) {
     node->wal_exclusive = wal_exclusive_possible(node);
     if (!node->wal_exclusive)
@@ -272,6 +274,7 @@ static int open_database(hf_vfs *owner, const char *name, sqlite3_file *file, in
   hf_pass_io_methods(&node->methods, node->base->pMethods, node->wal_allowed,
                      set->mode == HOLDFAST_MODE_ENFORCE);
   hf_nfs_methods(node);
+  hf_smb_methods(node);
   ((hf_file *)file)->base = node->base;
   file->pMethods = &node->methods;
   link_node(node);

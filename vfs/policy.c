@@ -256,7 +256,7 @@ void hf_verdict_of(const hf_mount_facts *facts, int assume, hf_verdict *out)
   v.nfs = g.type->family == HF_FAMILY_NFS;
   v.smb = g.type->family == HF_FAMILY_CIFS && v.locks == HOLDFAST_LOCKS_SERVER;
   apply_assume(assume, &v, &g);
-  /* SMB too: forked children and killed writers without sync are not cured there. */
+  /* SMB too: a call that is on its way when the server drops the session is not cured there. */
   if (assume == HOLDFAST_ASSUME_NOTHING || (assume == HOLDFAST_ASSUME_NETWORK && (g.proven || v.smb)))
     v.refuse_when_strict = v.rule == HOLDFAST_RULE_ROLLBACK_ONE_HOST || v.smb;
   write_reason(facts, assume, &g, &v);

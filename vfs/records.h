@@ -60,6 +60,7 @@ typedef struct hf_record {
   bool met;  /* other code of this process had the inode open once: no descriptor of it is closed any more */
   bool said; /* the oddity of this inode was reported */
   bool own_pending, lost; /* smb_<os>.c */
+  atomic_bool distrusted; /* the server has forgotten the descriptor */
 } hf_record;
 
 /*
@@ -133,6 +134,16 @@ bool hf_records_device(uint64_t device, hf_lock_kind kind);
 bool hf_records_is_smb(uint64_t device);
 /* The private descriptor through which an inode on NFS is locked, read and written, -1 = none. */
 int hf_record_descriptor(int slot, dev_t device, ino_t inode);
+extern atomic_bool hf_smb_seen; /* a verdict has named one */
+static inline bool hf_records_smb_seen(void)
+{
+  return atomic_load_explicit(&hf_smb_seen, memory_order_relaxed);
+}
+/* The private descriptor of an inode, -1 = none: for questions, never for I/O. */
+int hf_record_lock_fd(int slot, dev_t device, ino_t inode, bool *writable);
+/* The server has forgotten it: each lock call fails until SQLite has given up all locks; then it is replaced.
+ */
+void hf_record_distrust(int slot, dev_t device, ino_t inode);
 
 typedef enum hf_held { HF_HELD, HF_HELD_NOT, HF_HELD_UNKNOWN, HF_HELD_OWNED } hf_held;
 /* Are the POSIX locks that SQLite believes to hold on this inode still there? Owned ones are. */
@@ -154,5 +165,7 @@ const char *hf_record_state(int slot, dev_t device, ino_t inode);
 int hf_immune_lock(hf_record *record, int cmd, struct flock *lock, bool fd_writable);
 int hf_smb_lock(hf_record *record, int fd, int cmd, struct flock *lock, bool fd_writable);
 int hf_smb_fresh_stat(int fd, struct stat *st);
+int hf_smb_open(const char *path, bool writable, int slot); /* a descriptor to lock through */
+int hf_smb_set(int fd, short type, off_t start, off_t length);
 
 #endif

@@ -44,6 +44,7 @@ static struct {
 } devices[DEVICES]; /* only grows; an entry's kind may change, because numbers are used again after an unmount
                      */
 atomic_int hf_device_count;
+atomic_bool hf_smb_seen;
 
 /* ---------------------------------------------------------------- units */
 
@@ -104,6 +105,7 @@ bool hf_records_device(uint64_t device, hf_lock_kind kind)
     atomic_store(&devices[i].kind, kind);
   }
   pthread_mutex_unlock(&table);
+  if (i >= 0 && kind == HF_KIND_SMB) atomic_store(&hf_smb_seen, true);
   return i >= 0;
 }
 
@@ -178,11 +180,11 @@ int hf_record_open_again(int fd, const hf_record *record, bool writable)
   int got;
 
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  if (record->kind == HF_KIND_SMB) return hf_smb_open(path, writable, record->slot);
   got = move_up(open(path, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY)),
                 lowest_for(record));
   /* Wrong file: it stays open, since closing it could drop somebody's locks there. It cannot happen twice. */
   if (got >= 0 && same_file(got, record)) return got;
-  if (record->kind == HF_KIND_SMB) return -1; /* I/O through the lock's handle would hide a lost session */
   /* No /proc, or privileges were dropped: share SQLite's own description. Its locks stay when SQLite closes
    * it. Never after a fork: that description is the parent's, too, and so would be our locks. */
   if (record->inherited) return -1;
@@ -196,13 +198,19 @@ int hf_record_set(int fd, short type, off_t start, off_t length, bool wait)
   return fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
 }
 
+static int set_as(const hf_record *record, int fd, short type, off_t start, off_t length)
+{
+  return record->kind == HF_KIND_SMB ? hf_smb_set(fd, type, start, length)
+                                     : hf_record_set(fd, type, start, length, false);
+}
+
 static bool copy_read_locks(const hf_record *record, int to)
 {
   for (int i = 0; i < HF_UNITS; i++) {
     off_t start, length;
     if (!(record->read_held & 1u << i)) continue;
     hf_unit_range(i, &start, &length);
-    if (hf_record_set(to, F_RDLCK, start, length, false)) return false;
+    if (set_as(record, to, F_RDLCK, start, length)) return false;
   }
   return true;
 }
@@ -239,7 +247,7 @@ bool hf_record_ready(hf_record *record, int fd, bool fd_writable)
     return false;
   }
   if (record->fd >= 0) {
-    (void)hf_record_set(record->fd, F_UNLCK, 0, 0, false); /* the copies hold */
+    (void)set_as(record, record->fd, F_UNLCK, 0, 0); /* the copies hold */
     record->old_fd = record->fd;
   }
   record->fd = got;
@@ -341,7 +349,7 @@ static void unlink_record(hf_record *gone)
     }
   /* Unlocked by word and not by the close: a fork child in its first instructions may still hold a copy. */
   if (gone->fd >= 0 && gone->generation == hf_generation() && gone->kind != HF_KIND_PASS)
-    (void)hf_record_set(gone->fd, F_UNLCK, 0, 0, false);
+    (void)set_as(gone, gone->fd, F_UNLCK, 0, 0);
   if (gone->fd >= 0) close(gone->fd);
   if (gone->old_fd >= 0) close(gone->old_fd);
   release(gone);
@@ -636,7 +644,8 @@ bool hf_record_ask(int slot, dev_t device, ino_t inode, int unit, bool *write, i
   hf_unit_range(unit, &lock.l_start, &lock.l_len);
   pthread_mutex_lock(&table);
   record = find(slot, device, inode);
-  fd = record ? atomic_load_explicit(&record->fd, memory_order_relaxed) : -1;
+  /* cifs answers by taking the lock: that would be in others' way. */
+  fd = record && record->kind != HF_KIND_SMB ? atomic_load_explicit(&record->fd, memory_order_relaxed) : -1;
   if (fd >= 0 && device_index((uint64_t)device) < 0) {
     rc = fcntl(fd, F_OFD_GETLK, &lock);
     fd = -1;
@@ -659,6 +668,29 @@ int hf_record_descriptor(int slot, dev_t device, ino_t inode)
   if (record && record->kind == HF_KIND_NFS && record->generation == hf_generation()) fd = record->fd;
   pthread_mutex_unlock(&table);
   return fd;
+}
+
+int hf_record_lock_fd(int slot, dev_t device, ino_t inode, bool *writable)
+{
+  const hf_record *record;
+  int fd = -1;
+
+  pthread_mutex_lock(&table);
+  record = find(slot, device, inode);
+  if (record && record->kind == HF_KIND_SMB && record->generation == hf_generation()) fd = record->fd;
+  if (record) *writable = record->writable;
+  pthread_mutex_unlock(&table);
+  return fd;
+}
+
+void hf_record_distrust(int slot, dev_t device, ino_t inode)
+{
+  hf_record *record;
+
+  pthread_mutex_lock(&table);
+  record = find(slot, device, inode);
+  if (record && record->kind == HF_KIND_SMB) atomic_store(&record->distrusted, true);
+  pthread_mutex_unlock(&table);
 }
 
 const char *hf_record_state(int slot, dev_t device, ino_t inode)

@@ -75,6 +75,16 @@ bool hf_records_is_smb(uint64_t device)
   (void)device;
   return false;
 }
+atomic_bool hf_smb_seen;
+int hf_record_lock_fd(int slot, dev_t device, ino_t inode, bool *writable)
+{
+  (void)slot, (void)device, (void)inode, (void)writable;
+  return -1;
+}
+void hf_record_distrust(int slot, dev_t device, ino_t inode)
+{
+  (void)slot, (void)device, (void)inode;
+}
 hf_held hf_record_verify(int slot, dev_t device, ino_t inode)
 {
   (void)slot, (void)device, (void)inode;
@@ -104,18 +114,6 @@ const char *hf_record_state(int slot, dev_t device, ino_t inode)
 int hf_immune_lock(hf_record *record, int cmd, struct flock *lock, bool fd_writable)
 {
   (void)record, (void)cmd, (void)lock, (void)fd_writable;
-  errno = ENOTSUP;
-  return -1;
-}
-int hf_smb_lock(hf_record *record, int fd, int cmd, struct flock *lock, bool fd_writable)
-{
-  (void)record, (void)fd, (void)cmd, (void)lock, (void)fd_writable;
-  errno = ENOTSUP;
-  return -1;
-}
-int hf_smb_fresh_stat(int fd, struct stat *st)
-{
-  (void)fd, (void)st;
   errno = ENOTSUP;
   return -1;
 }

@@ -277,9 +277,9 @@ int holdfast_selftest(const char *sidecar, int level, holdfast_selftest_report *
   hf_step_add(&found, "create", HOLDFAST_STEP_PASSED, "a file can be made beside the database");
   if (step_lock_bytes(a, &found)) {
     step_two_owners(a, b, &found);
-    /* The way in which SQLite will lock here: holdfast uses OFD locks on SMB, where the lock of a killed
-     * process stays when another one has the file open with the same flags, because the two share the
-     * server's handle. */
+    /* On SMB by OFD locks: a process that closes another descriptor of the file first, as these children do
+     * with those that they inherit, leaves its POSIX lock behind when it is killed and its handle is shared.
+     */
     if (level == 2) hf_selftest_pair(sidecar, is_smb(a) ? F_OFD_SETLK : F_SETLK, &found);
     if (found.kernel_records == 0 && found.excludes == 1) step_forgotten(sidecar, b, &found);
   }

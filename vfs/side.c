@@ -10,6 +10,7 @@
 
 #include "guard.h"
 #include "nfs.h"
+#include "smb.h"
 
 typedef struct hf_side {
   hf_node *of;
@@ -125,7 +126,8 @@ static int hf_wal_xSync(sqlite3_file *file, int flags)
 /* ---------------------------------------------------------------- writes of the -journal */
 /*
  * Nothing of it is latched: it may still be rolled back and finished. Where locks are only verified, two that
- * believe to write may have the same journal open: that is what the second set of methods is for.
+ * believe to write may have the same journal open: that is what the second set of methods is for. The third
+ * is for a server that may forget us (smb.c).
  */
 
 static HF_SLOW int write_abroad(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
@@ -199,6 +201,42 @@ static int hf_nfs_xTruncate(sqlite3_file *file, sqlite3_int64 size)
   return rc ? rc : hf_journal_xTruncate(file, size);
 }
 
+static int hf_smb_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
+{
+  return hf_smb_journal_write(side_of(file)->of, hf_base_of(file), data, amount, offset);
+}
+static int hf_smb_xTruncate(sqlite3_file *file, sqlite3_int64 size)
+{
+  int rc = hf_smb_journal_ends(side_of(file)->of);
+
+  return rc ? rc : hf_journal_xTruncate(file, size);
+}
+static int hf_smb_xSync(sqlite3_file *file, int flags)
+{
+  int rc = hf_smb_journal_send(side_of(file)->of);
+
+  return rc ? rc : hf_journal_xSync(file, flags);
+}
+static int hf_smb_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
+{
+  int rc = hf_smb_journal_send(side_of(file)->of);
+
+  return rc ? rc : hf_side_xRead(file, data, amount, offset);
+}
+static int hf_smb_xFileSize(sqlite3_file *file, sqlite3_int64 *out)
+{
+  int rc = hf_smb_journal_send(side_of(file)->of);
+
+  return rc ? rc : hf_base_of(file)->pMethods->xFileSize(hf_base_of(file), out);
+}
+static int hf_smb_xClose(sqlite3_file *file)
+{
+  int sent = hf_smb_journal_closes(side_of(file)->of);
+  int rc = hf_side_xClose(file);
+
+  return rc ? rc : sent;
+}
+
 /* ---------------------------------------------------------------- all else */
 
 static int hf_side_xFileSize(sqlite3_file *file, sqlite3_int64 *out)
@@ -254,10 +292,25 @@ static const sqlite3_io_methods watched_methods =
 
 static const sqlite3_io_methods nfs_methods = METHODS(hf_nfs_xWrite, hf_nfs_xTruncate, hf_journal_xSync);
 
+static const sqlite3_io_methods smb_methods = {.iVersion = 1,
+                                               .xClose = hf_smb_xClose,
+                                               .xRead = hf_smb_xRead,
+                                               .xWrite = hf_smb_xWrite,
+                                               .xTruncate = hf_smb_xTruncate,
+                                               .xSync = hf_smb_xSync,
+                                               .xFileSize = hf_smb_xFileSize,
+                                               .xLock = hf_side_xLock,
+                                               .xUnlock = hf_side_xUnlock,
+                                               .xCheckReservedLock = hf_side_xCheckReservedLock,
+                                               .xFileControl = hf_side_xFileControl,
+                                               .xSectorSize = hf_side_xSectorSize,
+                                               .xDeviceCharacteristics = hf_side_xDeviceCharacteristics};
+
 static const sqlite3_io_methods *methods_for(const hf_node *of, bool wal)
 {
   if (wal) return &wal_methods;
   if (HF_UNLIKELY(of->nfs.on)) return &nfs_methods;
+  if (HF_UNLIKELY(of->smb.on)) return &smb_methods;
   return of->verify ? &watched_methods : &journal_methods;
 }
 

@@ -1,28 +1,112 @@
 /*
- * smb_linux.c - SQLite's record locks on an SMB mount.
+ * smb_linux.c - SQLite's record locks on an SMB mount, and what the Linux client does with open files there.
  *
  * SQLite holds a read lock on the SHARED range and turns it into a write lock in place. SMB cannot convert a
  * lock: the server refuses, and SQLite says "database is locked" for ever. Here the conversion is
  * release-then-take, done only while PENDING is held for writing, when nobody else may enter. Rules (each one
- * cost somebody data): R1  One lock-only descriptor for each inode and library (records_linux.c). No read or
- * write ever goes through it: I/O silently opens a dead handle again, a lock call fails, and that is how a
- * loss is noticed. R2  Upgrade: W PENDING if not held, U SHARED, W SHARED; refused: R SHARED again, and
- * PENDING back if it was ours. Downgrade: U SHARED, R SHARED, while PENDING is still held. A re-take that
- * fails: EIO until all is unlocked. R3  RESERVED is tested by taking and releasing a read lock. cifs answers
- * F_GETLK by taking the lock that was asked about: two testers would see each other, and both take a hot
- * journal for a live one. R4  Sizes are asked of the server. R6  An unlock that fails with EIO: the
- * descriptor is closed (which ends its locks) and opened again.
+ * cost somebody data):
+ * R1  One lock-only descriptor for each inode and library (records_linux.c). No read or write ever goes
+ *     through it: I/O silently opens a dead handle again, while what is asked through this one fails.
+ * R2  Upgrade: W PENDING if not held, U SHARED, W SHARED; refused: R SHARED again, and PENDING back if it was
+ *     ours. Downgrade: U SHARED, R SHARED, while PENDING is still held. A re-take that fails: EIO until all
+ * is unlocked. R3  RESERVED is tested by taking and releasing a read lock. cifs answers F_GETLK by taking the
+ * lock that was asked about: two testers would see each other, and both take a hot journal for a live one. R4
+ * Sizes are asked of the server, and the database is read and written past the client's cache. R5  POSIX
+ * locks, not OFD ones: two processes of one machine that open a file with the same flags are given one handle
+ * of the server, and there the unlock of one OFD lock drops everybody's (tests/lab/smb_handles.c). A close
+ * elsewhere in the process drops neither kind, because the client asks the handle that is closed. R6  An
+ * unlock that fails with EIO: the descriptor is closed (which ends its locks) and opened again. R7  A file
+ * that was ever locked is closed at the server when it is closed here, and not a second later. Journals that
+ * are about to be deleted have to be, so each file gets an unlock that unlocks nothing.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "records.h"
+#include "smb.h"
 
 enum { PENDING, RESERVED, SHARED, RANGES }; /* the units of rollback mode; there is no -shm here */
+
+/* Far behind every byte that SQLite locks or writes. Samba maps locks up to 2^63 to POSIX ones. */
+static const off_t mark_at = (off_t)1 << 61;
+
+/* ---------------------------------------------------------------- the lock descriptor */
+
+int hf_smb_set(int fd, short type, off_t start, off_t length)
+{
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+  return fcntl(fd, F_SETLK, &lock);
+}
+
+/*
+ * A killed process closes its descriptors in the order of their numbers, and the lock must not go before the
+ * journal was sent (F26): so the number is a high one.
+ */
+static int move_up(int fd)
+{
+  struct rlimit limit;
+  int lowest = 3, high, error;
+
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 256)
+    lowest = (int)(limit.rlim_cur > 4096 ? 4096 : limit.rlim_cur) - 64;
+  high = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+  error = errno;
+  if (high < 0 && fd > 2) return fd;
+  close(fd);
+  errno = error;
+  return high;
+}
+
+/*
+ * Flags that mean nothing for a descriptor which is only locked, another set for each process, so that two of
+ * them seldom share a handle (R5). Where they do, the lock of a killed one may stay until the other closes:
+ * it closed its other descriptors of the file first, and then the kernel does not remember that there were
+ * locks.
+ */
+static int odd_flags(unsigned which)
+{
+  static const int sync[] = {0, O_DSYNC, O_SYNC};
+  unsigned set = 1 + which % 23; /* 0 is how everybody opens files */
+
+  return (set & 1 ? O_APPEND : 0) | (set & 2 ? O_ASYNC : 0) | (set & 4 ? O_DIRECT : 0) | sync[set / 8];
+}
+
+int hf_smb_open(const char *path, bool writable, int slot)
+{
+  int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY);
+  int fd = open(path, flags | odd_flags((unsigned)getpid() + 7u * (unsigned)slot));
+
+  return fd < 0 ? -1 : move_up(fd);
+}
+
+/*
+ * fsync() of a descriptor that can write sends a FLUSH for its own handle, which a server that has dropped
+ * the session does not know. A lock call would not do: while one machine alone has the file open, its locks
+ * stay in the client, and are granted there whatever the server has forgotten. For a reader there is nothing
+ * better.
+ */
+int hf_smb_prove(int fd, bool writable)
+{
+  int rc;
+
+  for (int tries = 0; tries < 10; tries++) {
+    rc = writable ? fsync(fd) : hf_smb_set(fd, F_RDLCK, mark_at, 1);
+    if (rc == 0 && !writable) rc = hf_smb_set(fd, F_UNLCK, mark_at, 1);
+    if (rc == 0) return 0;
+    if (errno != EAGAIN && errno != EINTR) break;
+  }
+  return errno;
+}
 
 static short held(const hf_record *at, int range)
 {
@@ -43,7 +127,7 @@ static int set_range(hf_record *at, int range, short type)
   int rc;
 
   hf_unit_range(range, &start, &length);
-  rc = hf_record_set(at->fd, type, start, length, false);
+  rc = hf_smb_set(at->fd, type, start, length);
   if (rc == 0) note(at, range, type);
   return rc;
 }
@@ -133,6 +217,11 @@ static int unlock_units(hf_record *at, unsigned units, int fd)
   bool all = (units & HF_UNIT_SHARED) && (units & HF_UNIT_PENDING);
   int rc = 0;
 
+  if (all && atomic_exchange(&at->distrusted, false)) {
+    (void)unlock_failed(at, fd, true); /* a new one is opened with the next lock */
+    at->lost = false;
+    return 0;
+  }
   for (int range = RANGES - 1; range >= 0 && at->fd >= 0;
        range--) { /* no descriptor: all locks ended with it */
     if (!(units & 1u << range)) continue;
@@ -151,8 +240,8 @@ static int test(hf_record *at, struct flock *lock)
 
   lock->l_type = F_UNLCK;
   if (units & (at->read_held | at->write_held)) return 0; /* one's own lock is in nobody's way */
-  if (hf_record_set(at->fd, F_RDLCK, lock->l_start, lock->l_len, false) == 0)
-    return hf_record_set(at->fd, F_UNLCK, lock->l_start, lock->l_len, false);
+  if (hf_smb_set(at->fd, F_RDLCK, lock->l_start, lock->l_len) == 0)
+    return hf_smb_set(at->fd, F_UNLCK, lock->l_start, lock->l_len);
   error = errno;
   if (error != EACCES && error != EAGAIN) return -1;
   lock->l_type = F_WRLCK;
@@ -166,7 +255,7 @@ int hf_smb_lock(hf_record *at, int fd, int cmd, struct flock *lock, bool fd_writ
 
   if (cmd == F_GETLK) return test(at, lock);
   if (lock->l_type == F_UNLCK) return unlock_units(at, units, fd);
-  if (at->lost) {
+  if (at->lost || atomic_load(&at->distrusted)) {
     errno = EIO;
     return -1;
   }
@@ -191,4 +280,87 @@ int hf_smb_fresh_stat(int fd, struct stat *st)
   st->st_mtim = (struct timespec){now.stx_mtime.tv_sec, now.stx_mtime.tv_nsec};
   st->st_ctim = (struct timespec){now.stx_ctime.tv_sec, now.stx_ctime.tv_nsec};
   return 0;
+}
+
+/* ---------------------------------------------------------------- open files */
+
+static bool ends_with(const char *path, const char *end)
+{
+  size_t length = strlen(path), tail = strlen(end);
+  return length > tail && strcmp(path + length - tail, end) == 0;
+}
+
+/* R4: the same file past the cache, under the same number. cifs asks for no alignment. */
+static void go_direct(int fd)
+{
+  int flags = fcntl(fd, F_GETFL), direct;
+  char path[40];
+
+  if (flags < 0 || flags & O_DIRECT) return;
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  direct = open(path, (flags & O_ACCMODE) | O_DIRECT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (direct < 0) return; /* then it is as coherent as the mount's cache option makes it */
+  (void)dup3(direct, fd, O_CLOEXEC);
+  close(direct);
+}
+
+void hf_smb_opened(int fd, const char *path)
+{
+  int error = errno;
+
+  if (fd < 0) return;
+  (void)hf_smb_set(fd, F_UNLCK, mark_at, 1); /* R7 */
+  if (!ends_with(path, "-wal")) go_direct(fd);
+  errno = error;
+}
+
+/* Somebody's last handle of a deleted file keeps its name from being used: a killed process's, for a moment.
+ */
+bool hf_smb_may_come(const char *path, int tries)
+{
+  char directory[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  size_t length = slash ? (size_t)(slash - path) : 0;
+  struct timespec pause = {0, 5000000 + random() % 10000000};
+  struct stat st;
+
+  if (tries >= 300 || length >= sizeof directory || !slash) return false;
+  memcpy(directory, path, length);
+  directory[length] = 0;
+  if (tries == 0 && (stat(length ? directory : "/", &st) || !hf_records_is_smb((uint64_t)st.st_dev))) {
+    errno = ENOENT;
+    return false;
+  }
+  (void)nanosleep(&pause, NULL);
+  return true;
+}
+
+int hf_smb_empty(const char *journal, bool sync)
+{
+  int fd, error;
+
+  if (!sync) return truncate(journal, 0) ? errno : 0;
+  fd = open(journal, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return errno;
+  error = ftruncate(fd, 0) || fsync(fd) ? errno : 0;
+  (void)hf_smb_set(fd, F_UNLCK, mark_at, 1);
+  close(fd);
+  return error;
+}
+
+int hf_smb_defuse(const char *journal, const unsigned char *nonce)
+{
+  unsigned char now[HF_SMB_NONCE];
+  int fd = open(journal, O_RDWR | O_DIRECT | O_CLOEXEC | O_NOFOLLOW), error = 0;
+
+  if (fd < 0) return errno;
+  (void)hf_smb_set(fd, F_UNLCK, mark_at, 1);
+  if (pread(fd, now, sizeof now, HF_SMB_NONCE_AT) != (ssize_t)sizeof now)
+    error = ENODATA;
+  else if (memcmp(now, nonce, sizeof now) != 0)
+    error = ESTALE;
+  else if (ftruncate(fd, 0))
+    error = errno;
+  close(fd);
+  return error;
 }

@@ -18,6 +18,7 @@
 #include "ofd.h"
 #include "records.h"
 #include "slots.h"
+#include "smb.h"
 
 typedef struct calls {
   int (*fcntl)(int, int, ...);
@@ -164,6 +165,18 @@ int hf_last_opened(void)
   return last_opened;
 }
 
+/* An SMB server may still be busy with the deletion of a file of that name. */
+static HF_SLOW int open_on_smb(int slot, int fd, const char *path, int flags, int mode)
+{
+  struct stat st;
+
+  for (int tries = 0; fd < 0 && errno == ENOENT && (flags & O_CREAT) && hf_smb_may_come(path, tries); tries++)
+    fd = before[slot].open(path, flags, mode);
+  if (fd >= 0 && before[slot].fstat(fd, &st) == 0 && hf_records_is_smb((uint64_t)st.st_dev))
+    hf_smb_opened(fd, path);
+  return fd;
+}
+
 static int on_open(int slot, const char *path, int flags, int mode)
 {
   int fd;
@@ -179,6 +192,7 @@ static int on_open(int slot, const char *path, int flags, int mode)
     hf_records_give_back(slot);
     fd = before[slot].open(path, flags, mode);
   }
+  if (HF_UNLIKELY(hf_records_smb_seen())) fd = open_on_smb(slot, fd, path, flags, mode);
   if (fd >= 0) opened(slot, fd);
   last_opened = fd;
   return fd;

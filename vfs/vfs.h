@@ -109,6 +109,21 @@ typedef struct hf_vfs {
   hf_health_memory *health;    /* NULL until the first verdict */
 } hf_vfs;
 
+/* Of a file on SMB (smb.c). All but `on` is of the transaction that this handle is in. */
+typedef struct hf_smb {
+  bool on;        /* the session is watched */
+  bool lost;      /* it is gone: nothing is written any more */
+  bool wrote;     /* the database, since EXCLUSIVE */
+  bool has_nonce; /* `nonce` is of the journal that was begun */
+  bool seen;      /* `counter` is what SQLite has read */
+  unsigned char nonce[8], counter[16];
+  int64_t proof_ns;    /* when the server last knew our locks */
+  unsigned char *held; /* what SQLite has written to the journal and was not sent yet */
+  int held_bytes;
+  sqlite3_int64 held_at;
+  sqlite3_file *journal; /* of the base; NULL: nothing held */
+} hf_smb;
+
 /*
  * An open main database. Behind the structure lie szOsFile bytes of the base VFS, then the same for its
  * journal (side.c), then the path.
@@ -149,6 +164,7 @@ struct hf_node {
   bool fresh;               /* the existence of -journal and -wal is asked of the server */
   bool smb_locks;           /* the override of fcntl converts this file's locks */
   hf_nfs nfs;
+  hf_smb smb;
   sqlite3 **pdb; /* the connection that uses the file, NULL before SQLite 3.20 */
   char
       journal_seen[12]; /* last journal mode asked for by PRAGMA: only for SQLite that hides the connection */
