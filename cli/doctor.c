@@ -15,10 +15,11 @@
 #include "cli.h"
 #include "doctor.h"
 
-enum { TIMEOUT_S = 5, TIMEOUT_MAX_S = 3600 };
+enum { TIMEOUT_S = 5, TIMEOUT_MAX_S = 3600, WAIT_S = 60, HOSTS_S = 180 /* all steps at their slowest */ };
 
 static const char help[] =
     "holdfast doctor PATH [--json] [--timeout SECONDS] [--no-probe]\n"
+    "holdfast doctor PATH --as a|b [--wait SECONDS] [--json]    on two hosts at the same time\n"
     "\n"
     "Says what PATH (a database, existing or not, or a directory) lies on, whether SQLite is safe there, "
     "what\n"
@@ -28,10 +29,16 @@ static const char help[] =
     "\n"
     "  --json             one JSON object\n"
     "  --timeout SECONDS  how long a server may be silent (default 5, 1 to 3600)\n"
+    "  --as a|b           run it on two hosts, on one with a, on the other with b, on the same directory:\n"
+    "                     they meet by files PATH/hfhosts-... (or DATABASE-hfhosts-...) and show whether "
+    "locks\n"
+    "                     and data cross\n"
+    "  --wait SECONDS     how long to wait for the other host (default 60)\n"
     "  --no-probe         do not try the locks: write nothing at all\n"
     "\n"
     "Exit codes: 0 wal-ok or rollback-only; 1 rollback-one-host, read-only, not sure, or something was not\n"
-    "checked; 2 unsafe; 3 PATH cannot be reached or its server does not answer; 64 usage.\n";
+    "checked; 2 unsafe, or two hosts must not share it; 3 nobody came (--as), or PATH cannot be reached or "
+    "its server does not answer; 64 usage.\n";
 
 static int worse(int a, int b)
 {
@@ -60,12 +67,19 @@ static int code_of_probe(const findings *f)
   return r->maps == 0 && f->mount.rule == HOLDFAST_RULE_WAL_OK ? EXIT_WARNING : EXIT_FINE;
 }
 
+static int code_of_hosts(const findings *f)
+{
+  if (!f->as) return EXIT_FINE;
+  if (f->hosts_state != PROBE_RAN) return EXIT_FAILED;
+  return f->hosts.failed ? EXIT_UNSAFE : EXIT_FINE;
+}
+
 static int judge(const findings *f)
 {
   int code;
 
   if (f->silent || f->interrupted || f->error || f->kind == KIND_OTHER || !f->have_mount) return EXIT_FAILED;
-  code = worse(code_of_rule(&f->mount), code_of_probe(f));
+  code = worse(worse(code_of_rule(&f->mount), code_of_probe(f)), code_of_hosts(f));
   if (f->kind == KIND_FILE && (f->journal.header == HEADER_STRANGE || f->journal.header == HEADER_UNREADABLE))
     code = worse(code, EXIT_WARNING);
   return code;
@@ -109,14 +123,24 @@ static void examine(findings *f, int seconds)
   }
 }
 
+/* A server that hangs in the middle of it ends the wait, too. */
+static void meet_host(findings *f)
+{
+  char stage = 0;
+  int how = run_with_deadline(look_hosts, f, f->wait_s + HOSTS_S, &stage);
+
+  f->interrupted = how == CHILD_INTERRUPTED;
+}
+
 static int run(int argc, char **argv)
 {
-  static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                          {"timeout", required_argument, NULL, 't'},
-                                          {"no-probe", no_argument, NULL, 'n'},
-                                          {NULL, 0, NULL, 0}};
+  static const struct option options[] = {
+      {"json", no_argument, NULL, 'j'},       {"timeout", required_argument, NULL, 't'},
+      {"no-probe", no_argument, NULL, 'n'},   {"as", required_argument, NULL, 'a'},
+      {"wait", required_argument, NULL, 'w'}, {NULL, 0, NULL, 0}};
   bool as_json = false, probe = true;
-  long seconds = TIMEOUT_S;
+  long seconds = TIMEOUT_S, wait = WAIT_S;
+  char as = 0;
   findings *f;
   int c, code;
 
@@ -130,6 +154,14 @@ static int run(int argc, char **argv)
       seconds = seconds_from(optarg, 1, TIMEOUT_MAX_S);
       if (seconds < 0)
         return usage_error("doctor", "--timeout wants 1 to %d seconds, not %s", TIMEOUT_MAX_S, optarg);
+    } else if (c == 'a' && (strcmp(optarg, "a") == 0 || strcmp(optarg, "b") == 0)) {
+      as = *optarg;
+    } else if (c == 'a') {
+      return usage_error("doctor", "--as wants a or b, not %s", optarg);
+    } else if (c == 'w') {
+      wait = seconds_from(optarg, 1, TIMEOUT_MAX_S);
+      if (wait < 0)
+        return usage_error("doctor", "--wait wants 1 to %d seconds, not %s", TIMEOUT_MAX_S, optarg);
     } else {
       return usage_error("doctor", "unknown option, or its value is missing: %s", argv[optind - 1]);
     }
@@ -142,10 +174,13 @@ static int run(int argc, char **argv)
   }
   f->path = argv[optind];
   f->probe = probe;
+  f->as = as;
+  f->wait_s = (int)wait;
   if (strlen(f->path) >= PATH_BYTES)
     f->error = ENAMETOOLONG;
   else
     examine(f, (int)seconds);
+  if (as && f->have_mount && !f->error && !f->silent && !f->interrupted) meet_host(f);
   code = judge(f);
   if (as_json)
     show_json(f, code);

@@ -57,6 +57,10 @@ typedef struct findings {
   int probe_state, probe_error;
   char sidecar[PATH_BYTES];
   holdfast_selftest_report report;
+  /* --as: filled in by a second child, with a second host */
+  char as; /* 'a', 'b' or 0 */
+  int wait_s, hosts_state, hosts_error;
+  holdfast_selftest_report hosts;
   /* by the parent */
   bool silent;   /* the deadline passed: it does not answer */
   bool leftover; /* and the sidecar may still be there */
@@ -67,6 +71,9 @@ typedef struct findings {
 void look(findings *f, int report_to);
 /* look.c: the other child's work: remove what a killed self-test left. */
 void look_remove(findings *f, int report_to);
+
+/* look.c: a third child's: meet the other host. */
+void look_hosts(findings *f, int report_to);
 
 /* deadline.c: how a child ended. */
 enum { CHILD_DONE, CHILD_DIED, CHILD_SILENT, CHILD_INTERRUPTED, CHILD_NONE };

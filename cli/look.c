@@ -257,3 +257,21 @@ void look_remove(findings *f, int report_to)
   (void)unlink(f->sidecar);
   stage(report_to, 'r');
 }
+
+/* Both hosts must come to the same name, whatever they call the directory. */
+void look_hosts(findings *f, int report_to)
+{
+  holdfast_selftest_report report = {.struct_size = sizeof report};
+  bool smb = strcmp(f->mount.fstype, "cifs") == 0 || strcmp(f->mount.fstype, "smb3") == 0;
+  char prefix[PATH_BYTES + 16];
+  int rc;
+
+  f->hosts_state = PROBE_UNFINISHED;
+  snprintf(prefix, sizeof prefix, f->kind == KIND_DIRECTORY ? "%s/hfhosts" : "%s-hfhosts", f->resolved);
+  errno = 0;
+  rc = holdfast_selftest_hosts(prefix, f->as, smb, f->wait_s, &report);
+  f->hosts_error = rc == SQLITE_NOTFOUND ? ENOSYS : rc == SQLITE_BUSY ? ETIMEDOUT : errno;
+  if (rc == SQLITE_OK) f->hosts = report;
+  f->hosts_state = rc == SQLITE_OK ? PROBE_RAN : PROBE_IMPOSSIBLE;
+  stage(report_to, 'h');
+}

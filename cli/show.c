@@ -3,6 +3,7 @@
  *
  * Both say the same; what is judged here is only how to put it.
  */
+#include <errno.h>
 #include <string.h>
 
 #include <sqlite3.h>
@@ -167,12 +168,12 @@ static void text_journal(const findings *f)
 }
 
 /* What passed is one line of names; everything else gets its own line with the detail. */
-static void text_steps(const holdfast_selftest_report *r)
+static void text_steps(const char *name, const holdfast_selftest_report *r)
 {
   static const tone tones[] = {TONE_PLAIN, TONE_GOOD, TONE_BAD, TONE_GOOD, TONE_WARN};
   const char *between = " ";
 
-  label("self-test");
+  label(name);
   out_toned(TONE_GOOD, "passed");
   for (int i = 0; i < r->count; i++) {
     if (r->steps[i].result != HOLDFAST_STEP_PASSED) continue;
@@ -196,7 +197,7 @@ static void text_selftest(const findings *f)
   char why[PATH_BYTES + 128];
 
   if (!probe_reason(f, why, sizeof why)) {
-    text_steps(&f->report);
+    text_steps("self-test", &f->report);
     return;
   }
   label("self-test");
@@ -204,6 +205,28 @@ static void text_selftest(const findings *f)
   printf(" (");
   out_text(stdout, why);
   printf(")\n");
+}
+
+static const char *hosts_reason(const findings *f)
+{
+  if (f->hosts_state == PROBE_UNFINISHED) return "it did not end in time";
+  return f->hosts_error == ETIMEDOUT ? "the other host did not come: run the same with the other letter there"
+                                     : strerror(f->hosts_error);
+}
+
+static bool hosts_advice(const findings *f, int index, char *text, size_t size)
+{
+  return f->as && f->hosts_state == PROBE_RAN &&
+         holdfast_advice_hosts(&f->mount, &f->hosts, index, text, size) == SQLITE_OK;
+}
+
+static void text_hosts(const findings *f)
+{
+  if (!f->as) return;
+  if (f->hosts_state == PROBE_RAN)
+    text_steps("two hosts", &f->hosts);
+  else
+    line("two hosts", hosts_reason(f));
 }
 
 static void text_sqlite(void)
@@ -225,6 +248,7 @@ static void text_advice(const findings *f)
 {
   char text[LINE_BYTES];
 
+  for (int i = 0; hosts_advice(f, i, text, sizeof text); i++) line("advice", text);
   for (int i = 0; holdfast_advice(&f->mount, report_of(f), i, text, sizeof text) == SQLITE_OK; i++)
     line(i == 0 ? "advice" : "", text);
 }
@@ -234,7 +258,11 @@ static void conclude(const findings *f, int code, char *out, size_t size)
 {
   const char *rule = holdfast_word("rule", f->mount.rule), *but = "";
 
-  if (code == EXIT_UNSAFE && f->mount.rule != HOLDFAST_RULE_REFUSE)
+  if (f->as && f->hosts_state != PROBE_RAN)
+    but = ", but nobody came to try it from a second host";
+  else if (f->as && f->hosts.failed)
+    but = ", but two hosts must not share a database here";
+  else if (code == EXIT_UNSAFE && f->mount.rule != HOLDFAST_RULE_REFUSE)
     but = ", but locks or files do not work as SQLite needs them";
   else if (f->journal.header == HEADER_STRANGE)
     but = ", but this is not a plain SQLite database";
@@ -263,6 +291,7 @@ void show_text(const findings *f, int code)
     text_mount(&f->mount);
     text_journal(f);
     text_selftest(f);
+    text_hosts(f);
     text_sqlite();
     text_advice(f);
     conclude(f, code, text, sizeof text);
@@ -330,6 +359,19 @@ static void json_journal(json *j, const findings *f)
   json_end(j, '}');
 }
 
+static void json_steps(json *j, const holdfast_selftest_report *r)
+{
+  json_begin(j, "steps", '[');
+  for (int i = 0; i < r->count; i++) {
+    json_begin(j, NULL, '{');
+    json_text(j, "name", r->steps[i].name);
+    json_text(j, "result", step_word(r->steps[i].result));
+    json_text(j, "detail", r->steps[i].detail);
+    json_end(j, '}');
+  }
+  json_end(j, ']');
+}
+
 static void json_selftest(json *j, const findings *f)
 {
   const holdfast_selftest_report *r = &f->report;
@@ -343,16 +385,23 @@ static void json_selftest(json *j, const findings *f)
     json_flag(j, "excludes", r->excludes);
     json_flag(j, "kernel_records", r->kernel_records);
     json_flag(j, "maps", r->maps);
-    json_begin(j, "steps", '[');
-    for (int i = 0; i < r->count; i++) {
-      json_begin(j, NULL, '{');
-      json_text(j, "name", r->steps[i].name);
-      json_text(j, "result", step_word(r->steps[i].result));
-      json_text(j, "detail", r->steps[i].detail);
-      json_end(j, '}');
-    }
-    json_end(j, ']');
+    json_steps(j, r);
   }
+  json_end(j, '}');
+}
+
+/* Only where it was asked for. */
+static void json_hosts(json *j, const findings *f)
+{
+  const char as[2] = {f->as, 0};
+  bool ran = f->hosts_state == PROBE_RAN;
+
+  if (!f->as) return;
+  json_begin(j, "hosts", '{');
+  json_text(j, "as", as);
+  json_text(j, "result", !ran ? "not-run" : f->hosts.failed ? "failed" : "passed");
+  json_text(j, "reason", ran ? NULL : hosts_reason(f));
+  if (ran) json_steps(j, &f->hosts);
   json_end(j, '}');
 }
 
@@ -385,9 +434,11 @@ void show_json(const findings *f, int code)
   json_mount(&j, f, failed);
   json_journal(&j, f);
   json_selftest(&j, f);
+  json_hosts(&j, f);
   json_text(&j, "sqlite_version", sqlite3_libversion());
   json_bugs(&j);
   json_begin(&j, "advice", '[');
+  for (int i = 0; hosts_advice(f, i, text, sizeof text); i++) json_text(&j, NULL, text);
   for (int i = 0;
        f->have_mount && holdfast_advice(&f->mount, report_of(f), i, text, sizeof text) == SQLITE_OK; i++)
     json_text(&j, NULL, text);

@@ -269,12 +269,33 @@ typedef struct holdfast_selftest_report {
 HOLDFAST_API int holdfast_selftest(const char *sidecar, int level, holdfast_selftest_report *report);
 
 /*
+ * The same with a second host: run it on both, at the same time and with the same prefix, on one with `as`
+ * 'a', on the other with 'b'. `prefix` names files in a directory that both have mounted; only PREFIX-... is
+ * made, and removed at the end. They meet there, within wait_s seconds; then each sees whether data written
+ * under a lock crosses, whether a held lock keeps the other host out, each way, whether a counter that both
+ * raise loses anything, and how long a plain look misses a new file. Each wait has a limit; all of it takes
+ * about 15 seconds. `smb` is not 0 where the mount is SMB. *report is as of holdfast_selftest(); a failed
+ * step here is proof that two hosts must not share a database. Returns SQLITE_OK (they met, whatever was
+ * found), SQLITE_BUSY (nobody came), SQLITE_CANTOPEN (no file could be made or read: errno tells why),
+ * SQLITE_MISUSE (bad argument), SQLITE_NOTFOUND (not on this system). For a small tool. Since 0.1.
+ */
+HOLDFAST_API int holdfast_selftest_hosts(const char *prefix, int as, int smb, int wait_s,
+                                         holdfast_selftest_report *report);
+
+/*
  * Line number `index` (from 0) of what an administrator should change or know about this mount; report
  * may be NULL. At most `size` bytes including the end. Returns SQLITE_OK, SQLITE_NOTFOUND (no more
  * lines) or SQLITE_MISUSE. Any thread. Since 0.1.
  */
 HOLDFAST_API int holdfast_advice(const holdfast_mount *mount, const holdfast_selftest_report *report,
                                  int index, char *text, size_t size);
+
+/*
+ * Two hosts were tried (holdfast_selftest_hosts) and a step failed: which option of this mount, or else what
+ * on the other host or the server, is wrong, and what to set. Otherwise as holdfast_advice(). Since 0.1.
+ */
+HOLDFAST_API int holdfast_advice_hosts(const holdfast_mount *mount, const holdfast_selftest_report *hosts,
+                                       int index, char *text, size_t size);
 
 /* A bug of SQLite itself that loses or damages data. The texts are constants. Since 0.1. */
 typedef struct holdfast_bug {

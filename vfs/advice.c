@@ -149,3 +149,52 @@ int holdfast_advice(const holdfast_mount *mount, const holdfast_selftest_report 
 {
   return hf_advice(mount, report, hf_nfs_recovers_locks(), index, text, size);
 }
+
+static const holdfast_step *step_named(const holdfast_selftest_report *r, const char *start, int result)
+{
+  for (int i = 0; i < r->count; i++)
+    if (r->steps[i].result == result && strncmp(r->steps[i].name, start, strlen(start)) == 0)
+      return &r->steps[i];
+  return NULL;
+}
+
+int holdfast_advice_hosts(const holdfast_mount *m, const holdfast_selftest_report *hosts, int index,
+                          char *text, size_t size)
+{
+  static const char *const smb[] = {"cifs", "smb3", "smb2", "smbfs", NULL};
+  sheet s = {.wanted = index, .text = text, .size = size};
+  bool is_smb, locks_end, stale;
+
+  if (!m || m->struct_size < sizeof *m || index < 0 || !text || size == 0) return SQLITE_MISUSE;
+  if (!hosts || hosts->struct_size < sizeof *hosts) return SQLITE_MISUSE;
+  is_smb = type_is(m, smb);
+  locks_end = has(m, "nobrl", NULL) || has(m, "nolock", NULL) || has(m, "local_lock", "all") ||
+              has(m, "local_lock", "posix") || has(m, "localflock", NULL);
+  stale = has(m, "cache", "loose") || has(m, "cache", "singleclient");
+  if (step_named(hosts, "lock-", HOLDFAST_STEP_FAILED)) {
+    if (locks_end)
+      say(&s, "Locks do not cross because this mount keeps them here (nobrl, nolock, local_lock=all, "
+              "local_lock=posix or "
+              "localflock): mount it without that option, on both hosts.");
+    else
+      say(&s,
+          is_smb
+              ? "Locks do not cross. This mount is not the cause: look for nobrl on the other host, and for "
+                "\"locking = no\" or \"fake oplocks = yes\" on the server."
+              : "Locks do not cross. This mount shows no cause: look for nolock or local_lock on the other "
+                "host, "
+                "and whether the server keeps locks at all.");
+  }
+  if (step_named(hosts, "data", HOLDFAST_STEP_FAILED) || step_named(hosts, "counter", HOLDFAST_STEP_FAILED)) {
+    if (stale)
+      say(&s, "What the other host writes is not seen because of the option cache: mount with cache=strict.");
+    else if (!step_named(hosts, "lock-", HOLDFAST_STEP_FAILED))
+      say(&s, is_smb ? "Data does not cross although locks do: look for cache=loose on the other host."
+                     : "Data does not cross although locks do: look at the caching options of both hosts.");
+  }
+  if (step_named(hosts, "stall", HOLDFAST_STEP_EXPECTED) && is_smb)
+    say(&s, "Locks were slow in coming: on Samba, set \"posix locking = no\" for the share, unless the files "
+            "are used on "
+            "the server itself or over NFS.");
+  return s.next > index ? SQLITE_OK : SQLITE_NOTFOUND;
+}

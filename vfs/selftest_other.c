@@ -12,3 +12,9 @@ int holdfast_selftest(const char *sidecar, int level, holdfast_selftest_report *
   (void)report;
   return SQLITE_NOTFOUND;
 }
+
+int holdfast_selftest_hosts(const char *prefix, int as, int smb, int wait_s, holdfast_selftest_report *report)
+{
+  (void)prefix, (void)as, (void)smb, (void)wait_s, (void)report;
+  return SQLITE_NOTFOUND;
+}
