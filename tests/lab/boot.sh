@@ -46,6 +46,9 @@ lab_gather() {
     for program in cases outages storm calls; do
       cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/$program" "$lab_here/$program.c" "$lab_here/kit.c" || exit 1
     done &&
+    for program in smb_storm smb_drops smb_handles; do
+      cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/$program" "$lab_here/$program.c" -lsqlite3 || exit 1
+    done &&
     cp "$lab_here"/*.sh "$LAB_WORK/bin/" || { echo "lab: its programs do not compile" >&2; exit 1; }
   ln -s /usr/lib/uml/modules "$LAB_WORK/lib/modules"
   LAB_SHIM=

@@ -140,6 +140,7 @@ lab_smb_server() {
  guest ok = yes
  read only = no
  force user = root
+${LAB_SMB_SHARE:-}
 END
   load cifs
   lab_wait_port 445
