@@ -14,8 +14,8 @@
 #include "metrics.h"
 #include "nfs.h"
 #include "records.h"
-#include "stattable.h"
 #include "smb.h"
+#include "stattable.h"
 
 /* ---------------------------------------------------------------- nodes */
 
