@@ -91,6 +91,7 @@ struct holdfast_lease {
   atomic_bool leak_said; /* set by the keeper */
 
   atomic_bool napping; /* it waits for a lock in SQLite: it reads nothing */
+  atomic_bool opening; /* its connection is being set up: nor does it now */
 
   /* the holder's */
   unsigned epoch; /* of the file that `db` has open */

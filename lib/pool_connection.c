@@ -188,12 +188,14 @@ static int open_it(holdfast_lease *lease)
     (void)sqlite3_close(db);
     return rc;
   }
+  atomic_store(&lease->opening, true);
   pthread_mutex_lock(&pool->mutex);
   lease->db = db;
   lease->epoch = epoch;
   pool->opened++;
   pthread_mutex_unlock(&pool->mutex);
   rc = set_up(lease);
+  atomic_store(&lease->opening, false);
   if (rc) hf_connection_close(lease, false);
   return rc;
 }

@@ -79,7 +79,7 @@ static bool is_reading(const holdfast_lease *lease)
   sqlite3_mutex *mutex = lease->db ? sqlite3_db_mutex(lease->db) : NULL;
   bool reading;
 
-  if (!mutex) return false;
+  if (!mutex || atomic_load(&lease->opening)) return false;
   if (sqlite3_mutex_try(mutex) != SQLITE_OK)
     return !atomic_load_explicit(&lease->napping, memory_order_relaxed);
   reading = hf_is_reading(lease->db);
