@@ -421,11 +421,12 @@ int main(int argc, char **argv)
         stuck += it.stuck;
         told += it.a_said > 0;
         if (it.torn || it.lost || it.stuck)
-          printf("- %s, %s, then %s: A said %d, later %d, rows from %ld to %ld, A %d and B %d "
-                 "acknowledged%s%s%s\n",
-                 all_modes[m], point_names[point], other_names[other], it.a_said, it.a_again, it.lowest,
-                 it.highest, it.a_acks, it.b_acks, it.torn ? ", HALF A TRANSACTION" : "",
-                 it.lost ? ", A COMMIT LOST" : "", it.stuck ? ", stuck" : "");
+          fprintf(stderr,
+                  "%s, %s, then %s: A said %d, later %d, rows from %ld to %ld, A %d and B %d "
+                  "acknowledged%s%s%s\n",
+                  all_modes[m], point_names[point], other_names[other], it.a_said, it.a_again, it.lowest,
+                  it.highest, it.a_acks, it.b_acks, it.torn ? ", HALF A TRANSACTION" : "",
+                  it.lost ? ", A COMMIT LOST" : "", it.stuck ? ", stuck" : "");
         (void)fflush(stdout);
       }
   }

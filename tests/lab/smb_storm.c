@@ -10,7 +10,7 @@
  *     fork=1       writers fork children now and then, idle and in mid-transaction
  *     stray=1      writers open, read and close the database file beside SQLite
  *     conns=2      each writer uses two connections in turns
- *     verbose=1    what SQLite logs goes to stderr
+ *     verbose=1    what SQLite logs goes to stderr     brief=1      a short line
  *
  * Every writer notes in shared memory what was acknowledged, the moment it was: that survives its death. A
  * transaction moves amounts between rows whose sum is always 0, adds a row to a log and counts it. Readers
@@ -51,7 +51,7 @@ typedef struct shared {
 
 static shared *all;
 static const char *db_path, *below, *shim, *client2, *mode = "delete", *sync_mode = "full";
-static int procs = 1, kill_ms, seconds = 10, with_fork, with_stray, conns = 1, verbose;
+static int procs = 1, kill_ms, seconds = 10, with_fork, with_stray, conns = 1, verbose, brief;
 static unsigned seed;
 
 static void fail(const char *what)
@@ -393,6 +393,12 @@ static void check(int kills)
     if (one->commits < fewest) fewest = one->commits;
     if (one->commits > most) most = one->commits;
   }
+  if (brief) {
+    printf("%d acknowledged, %d missing, %d torn, %s, %d kills\n", acked, missing, sum.torn + last.torn,
+           integrity, kills);
+    (void)fflush(stdout);
+    _exit(0);
+  }
   printf("%d acknowledged, %d missing, %d reads, %d torn, %s, %d kills, per process %d-%d, worst %lld ms",
          acked, missing, sum.reads, sum.torn + last.torn, integrity, kills, fewest, most, sum.wait_max_ms);
   if (with_fork) printf(", %d forks", sum.forks);
@@ -432,6 +438,7 @@ int main(int argc, char **argv)
   with_fork = atoi(value_of(argc, argv, "fork", "0"));
   with_stray = atoi(value_of(argc, argv, "stray", "0"));
   conns = atoi(value_of(argc, argv, "conns", "1"));
+  brief = atoi(value_of(argc, argv, "brief", "0"));
   verbose = atoi(value_of(argc, argv, "verbose", "0"));
   seed = (unsigned)atoi(value_of(argc, argv, "seed", "1"));
   if (!db_path || !below || !client2 || procs < 1 || 2 * procs > WRITERS || conns < 1 || conns > 2) {
