@@ -11,8 +11,12 @@
 
 #include "vfs.h"
 
-/* Is `name` the -journal or -wal of an open file that lies on a server? *smb tells which kind. */
-static bool on_server(hf_vfs *owner, const char *name, bool *smb)
+/*
+ * Is `name` the -journal or -wal of an open file that lies on a server? *smb tells which kind. SQLite asks
+ * for both after each SHARED lock; while it holds that, nothing that it would have to see comes into being,
+ * so on NFS the directory is asked once.
+ */
+static bool on_server(hf_vfs *owner, const char *name, bool *smb, bool *directory_is_fresh)
 {
   hf_node *node;
   bool fresh;
@@ -22,17 +26,22 @@ static bool on_server(hf_vfs *owner, const char *name, bool *smb)
   node = hf_node_by_sidecar(owner, name, &stem);
   fresh = node && node->fresh;
   if (fresh) *smb = node->verdict.smb;
+  if (fresh && node == hf_last_locked() && node->nfs.on && node->level >= SQLITE_LOCK_SHARED) {
+    *directory_is_fresh = node->nfs.asked;
+    node->nfs.asked = true;
+  }
   pthread_mutex_unlock(&owner->mutex);
   return fresh;
 }
 
 static __attribute__((noinline)) int ask(hf_vfs *owner, const char *name, int flags, int *out)
 {
-  bool smb = false, exists = false;
+  bool smb = false, directory_is_fresh = false, exists = false;
   int error;
 
-  if (!on_server(owner, name, &smb)) return owner->base->xAccess(owner->base, name, flags, out);
-  error = hf_fresh_exists(name, smb, &exists);
+  if (!on_server(owner, name, &smb, &directory_is_fresh))
+    return owner->base->xAccess(owner->base, name, flags, out);
+  error = hf_fresh_exists(name, smb, directory_is_fresh, &exists);
   if (error) {
     /* "No journal" would be a guess here, and the wrong one costs half a transaction. */
     hf_report(owner, "refused", "journal-unknown", name, SQLITE_IOERR_ACCESS,

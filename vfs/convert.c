@@ -63,10 +63,10 @@ static int refresh_sidecars(const char *path, bool smb, bool *journal, bool *wal
   int error;
 
   if (snprintf(sidecar, sizeof sidecar, "%s-journal", path) >= (int)sizeof sidecar) return ENAMETOOLONG;
-  error = hf_fresh_exists(sidecar, smb, journal);
+  error = hf_fresh_exists(sidecar, smb, false, journal);
   if (error) return error;
   snprintf(sidecar, sizeof sidecar, "%s-wal", path);
-  return hf_fresh_exists(sidecar, smb, wal);
+  return hf_fresh_exists(sidecar, smb, false, wal);
 }
 
 static int find_sidecar(const hf_node *node, const char *suffix, bool *out)

@@ -65,7 +65,7 @@ static int ask_by_link(const char *path)
   return error;
 }
 
-int hf_fresh_exists(const char *path, bool smb, bool *exists)
+int hf_fresh_exists(const char *path, bool smb, bool directory_is_fresh, bool *exists)
 {
   int error;
 
@@ -74,6 +74,6 @@ int hf_fresh_exists(const char *path, bool smb, bool *exists)
     if (error == 0) *exists = false;
     return error == EEXIST ? forced_size(path, exists) : error;
   }
-  error = refresh_directory(path);
+  error = directory_is_fresh ? 0 : refresh_directory(path);
   return error ? error : forced_size(path, exists);
 }

@@ -5,8 +5,8 @@
 
 #include "vfs.h"
 
-int hf_fresh_exists(const char *path, bool smb, bool *exists)
+int hf_fresh_exists(const char *path, bool smb, bool directory_is_fresh, bool *exists)
 {
-  (void)path, (void)smb, (void)exists;
+  (void)path, (void)smb, (void)directory_is_fresh, (void)exists;
   return ENOTSUP;
 }

@@ -75,7 +75,8 @@ void hf_print_take(hf_node *node, hf_print *out)
   bool exists;
 
   if (node->fresh)
-    (void)hf_fresh_exists(node->path, node->verdict.smb, &exists); /* its answer is in the stat() below */
+    (void)hf_fresh_exists(node->path, node->verdict.smb, false,
+                          &exists); /* its answer is in the stat() below */
   look(node->path, node->fresh, out);
   if (!out->known) return;
   if (out->device != node->self.device || out->inode != node->self.inode ||

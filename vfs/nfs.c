@@ -61,6 +61,7 @@ static int flush(hf_node *node)
   if (fd < 0) return SQLITE_OK; /* locked by POSIX: open before the shim came, and reported as that */
   error = hf_nfs_flush(fd);
   if (error) return hf_guard_written(node, SQLITE_IOERR_FSYNC, "what was written did not reach the server");
+  node->nfs.proved = node->level == SQLITE_LOCK_EXCLUSIVE;
   return SQLITE_OK;
 }
 
@@ -101,7 +102,12 @@ int hf_nfs_journal_ends(hf_node *node)
   int rc;
 
   if (!node->nfs.on || node->level < SQLITE_LOCK_RESERVED || !hf_guard_process(node)) return SQLITE_OK;
-  /* It may be another one's by now, who found ours and rolled it back. */
+  /* It may be another one's by now, who found ours and rolled it back. After a commit's pages have gone
+   * through, the server need not be asked again: the lock was there a moment ago, and more cannot be had. */
+  if (node->nfs.proved) {
+    node->nfs.proved = false;
+    return SQLITE_OK;
+  }
   rc = flush(node);
   return rc ? rc : alive(node);
 }
@@ -140,7 +146,11 @@ static int nfs_xLock(sqlite3_file *file, int level)
   int rc = hf_xLock(file, level);
 
   if (rc) return hf_nfs_judge(node, rc);
-  if (entering) remember(node);
+  if (level < SQLITE_LOCK_EXCLUSIVE) node->nfs.proved = false;
+  if (entering) {
+    node->nfs.asked = false;
+    remember(node);
+  }
   return SQLITE_OK;
 }
 

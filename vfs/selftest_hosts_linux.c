@@ -93,7 +93,7 @@ static int look(meeting *m, int step, char *word)
   ssize_t n;
 
   name_of(m, m->other, step, name);
-  error = hf_fresh_exists(name, m->smb, &exists);
+  error = hf_fresh_exists(name, m->smb, false, &exists);
   if (error || !exists) return error ? error : ENOENT;
   fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return errno;

@@ -11,7 +11,7 @@ lab_title() {
 
 # job_network RUNS SECONDS ROUNDS TRANSACTIONS PAIRS PART,PART...
 job_network() {
-  runs=$1 seconds=$2 rounds=$3 commits=50 transactions=$4 pairs=$5 parts=$6 case_seconds=1200
+  runs=$1 storm_seconds=$2 rounds=$3 commits=50 transactions=$4 pairs=$5 parts=$6 case_seconds=1200
   lab_servers
   lab_mounts | grep '^nfs[0-9]* ' >"$LAB/mounts"
   while read -r name class rule clients; do
@@ -33,7 +33,7 @@ network_storm() { # SYNC SIDE SHIM RUN
   while read -r name class rule clients; do
     (
       export CASE_SEED="$4"
-      words="$seconds $1 delete" program=storm
+      words="$storm_seconds $1 delete" program=storm
       lab_program "$3" >>"$LAB/storm-$name-$1-$2"
     ) </dev/null &
     running="$running $!"
@@ -44,7 +44,7 @@ network_storm() { # SYNC SIDE SHIM RUN
 
 network_storms() {
   say "## Four processes on two clients, one killed every second" "" \
-    "$runs runs of $seconds s each, DELETE mode. \"Bad\" = a run with a commit that was acknowledged and is not there, or with" \
+    "$runs runs of $storm_seconds s each, DELETE mode. \"Bad\" = a run with a commit that was acknowledged and is not there, or with" \
     "half a transaction seen; errors are calls that failed otherwise than with \"database is locked\"." "" \
     "| mount | synchronous | | runs | bad | commits | missing | torn reads | errors | kills |" "|---|---|---|---|---|---|---|---|---|---|"
   for sync in full off; do
