@@ -12,27 +12,31 @@
  *   sql TEXT        run statements; values of all rows, separated by '|'
  *   commits N WHO   N transactions "count up, write it down": how many were acknowledged, the last code
  *   die-after N     kill this process after its Nth write to a database file from now on
- *   other PATH      a second connection, which reads once and stays
+ *   other PATH      a second connection, for reading only, which reads once and stays
+ *   other-reads     it reads again
+ *   threads N M PATH   N threads with a connection each make M commits each: how many were acknowledged
+ *   fork            a child writes through the connection: the code that it got
  *   stray PATH      open and close the file, as some other code of a program may do
  *   storm WHO LOG   write and read until a line comes in; each outcome is a line of LOG, written at once
  *   found LOG       how many of LOG's commits there are and how many of them are not found, its errors, torn
  * reads reads N         N read transactions, each in a cache of its own stop-at-unlink  before it next
  * deletes a journal, say "stopped" and wait for a line close
  */
+#include "agent.h"
+
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { BUSY_MS = 3000, COMMIT_BUSY_MS = 10000, LINE_BYTES = 8192 };
+enum { BUSY_MS = 3000 };
 
-static sqlite3 *db;
-static char values[LINE_BYTES];
+sqlite3 *agent_db;
+char agent_values[AGENT_LINE_BYTES];
 static long writes_left; /* 0: not armed */
 static int stop_at_unlink;
 static sqlite3 *other;
@@ -135,23 +139,23 @@ static int load_shim(const char *file)
 
 static int add_values(void *unused, int n, char **texts, char **names)
 {
-  size_t used = strlen(values);
+  size_t used = strlen(agent_values);
   int i;
 
   (void)unused;
   (void)names;
   for (i = 0; i < n; i++) {
-    (void)snprintf(values + used, sizeof values - used, "%s%s", used > 0 ? "|" : "",
+    (void)snprintf(agent_values + used, sizeof agent_values - used, "%s%s", used > 0 ? "|" : "",
                    texts[i] ? texts[i] : "NULL");
-    used = strlen(values);
+    used = strlen(agent_values);
   }
   return 0;
 }
 
-static int sql(const char *text)
+int agent_sql(const char *text)
 {
-  values[0] = '\0';
-  return sqlite3_exec(db, text, add_values, NULL, NULL);
+  agent_values[0] = '\0';
+  return sqlite3_exec(agent_db, text, add_values, NULL, NULL);
 }
 
 static void answer(int rc)
@@ -159,12 +163,12 @@ static void answer(int rc)
   char *p;
 
   if (rc == SQLITE_OK) {
-    for (p = values; *p != '\0'; p++) {
+    for (p = agent_values; *p != '\0'; p++) {
       if (*p == '\n') *p = ' ';
     }
-    printf("ok %s\n", values);
+    printf("ok %s\n", agent_values);
   } else {
-    printf("error %d %s\n", rc, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+    printf("error %d %s\n", rc, agent_db != NULL ? sqlite3_errmsg(agent_db) : sqlite3_errstr(rc));
   }
 }
 
@@ -172,128 +176,58 @@ static void close_database(void)
 {
   (void)sqlite3_close(other);
   other = NULL;
-  (void)sqlite3_close(db); /* no statement is open between commands */
-  db = NULL;
+  (void)sqlite3_close(agent_db); /* no statement is open between commands */
+  agent_db = NULL;
 }
 
 static int connect_to(const char *path)
 {
   int rc;
 
-  close_database();
-  values[0] = '\0';
-  rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+  (void)sqlite3_close(agent_db); /* no statement is open between commands; the other connection stays */
+  agent_db = NULL;
+  agent_values[0] = '\0';
+  rc = sqlite3_open_v2(path, &agent_db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
   if (rc != SQLITE_OK) return rc;
-  return sqlite3_busy_timeout(db, BUSY_MS);
+  return sqlite3_busy_timeout(agent_db, BUSY_MS);
 }
 
 static int open_database(const char *path)
 {
   int rc = connect_to(path);
 
-  return rc != SQLITE_OK ? rc : sql("PRAGMA schema_version");
+  return rc != SQLITE_OK ? rc : agent_sql("PRAGMA schema_version");
 }
 
-/* ---- one writer of several, which may be killed at any time */
-
-static int log_fd;
-
-static void note(const char *what, const char *detail)
+static int other_reads(void)
 {
-  char line[128];
-  int n = snprintf(line, sizeof line, "%s %s\n", what, detail);
-
-  if (write(log_fd, line, (size_t)n) != n) _exit(3); /* what is not in the log must not count */
-}
-
-static int line_is_waiting(void)
-{
-  struct pollfd ready = {0, POLLIN, 0};
-
-  return poll(&ready, 1, 0) > 0;
-}
-
-/* All rows of t have one version, and the log has a line for each: both in one read transaction. */
-static void look_for_torn(void)
-{
-  int rc = sql("SELECT count(DISTINCT v) = 1 AND max(v) = (SELECT count(*) FROM log) FROM t");
-
-  if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
-    note("error", sqlite3_errmsg(db));
-  else if (rc == SQLITE_OK && strcmp(values, "1") != 0)
-    note("torn", values);
-}
-
-static int storm(const char *who, const char *log)
-{
-  char text[300], id[80];
-  long n;
-
-  log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (log_fd < 0) return SQLITE_CANTOPEN;
-  (void)sqlite3_busy_timeout(db, COMMIT_BUSY_MS);
-  for (n = 0; !line_is_waiting(); n++) {
-    int rc;
-
-    (void)snprintf(id, sizeof id, "%.40s.%ld", who, n);
-    (void)snprintf(
-        text, sizeof text,
-        "BEGIN IMMEDIATE; UPDATE t SET v = v + 1; INSERT INTO log VALUES('%s', (SELECT max(v) FROM t)); "
-        "COMMIT",
-        id);
-    rc = sql(text);
-    if (rc == SQLITE_OK)
-      note("commit", id);
-    else if ((rc & 0xff) != SQLITE_BUSY)
-      note("error", sqlite3_errmsg(db));
-    if (!sqlite3_get_autocommit(db)) (void)sql("ROLLBACK"); /* what it says is known from the error above */
-    look_for_torn();
-  }
-  (void)!fgets(text, sizeof text, stdin); /* that line */
-  (void)close(log_fd);                    /* every line was written at once */
-  return SQLITE_OK;
-}
-
-static int found(const char *log)
-{
-  char line[160];
-  long commits = 0, missing = 0, errors = 0, torn = 0;
-  sqlite3_stmt *look = NULL;
-  FILE *in = fopen(log, "r");
-  int rc = sqlite3_prepare_v2(db, "SELECT 1 FROM log WHERE who = ?", -1, &look, NULL);
-
-  while (rc == SQLITE_OK && in != NULL && fgets(line, sizeof line, in) != NULL) {
-    line[strcspn(line, "\n")] = '\0';
-    errors += strncmp(line, "error ", 6) == 0;
-    torn += strncmp(line, "torn ", 5) == 0;
-    if (strncmp(line, "commit ", 7) != 0) continue;
-    commits++;
-    (void)sqlite3_bind_text(look, 1, line + 7, -1, SQLITE_TRANSIENT); /* without memory it is not found */
-    missing += sqlite3_step(look) != SQLITE_ROW;
-    (void)sqlite3_reset(look); /* its result was the step's */
-  }
-  (void)sqlite3_finalize(look);
-  if (in != NULL) (void)fclose(in); /* only read */
-  (void)snprintf(values, sizeof values, "%ld|%ld|%ld|%ld", commits, missing, errors, torn);
-  return rc;
-}
-
-static int reads(long n)
-{
-  int rc = SQLITE_OK;
-
-  for (; n > 0 && rc == SQLITE_OK; n--) {
-    (void)sqlite3_db_release_memory(db);
-    rc = sql("SELECT v FROM c");
-  }
-  return rc;
+  return sqlite3_exec(other, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
 }
 
 static int open_other(const char *path)
 {
-  int rc = sqlite3_open_v2(path, &other, SQLITE_OPEN_READWRITE, NULL);
+  int rc = sqlite3_open_v2(path, &other, SQLITE_OPEN_READONLY, NULL);
 
-  return rc != SQLITE_OK ? rc : sqlite3_exec(other, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
+  return rc != SQLITE_OK ? rc : other_reads();
+}
+
+/* A connection used in a child that did not open it, by mistake or by a library that forks. */
+static int use_in_child(void)
+{
+  pid_t child;
+  int status = 0;
+
+  (void)fflush(stdout); /* nothing may be printed twice */
+  child = fork();
+  if (child < 0) return SQLITE_NOMEM;
+  if (child == 0) {
+    int rc = sqlite3_exec(agent_db, "INSERT INTO log(who) VALUES('child'); COMMIT", NULL, NULL, NULL);
+
+    _exit(rc & 0xff);
+  }
+  if (waitpid(child, &status, 0) != child) return SQLITE_ERROR;
+  (void)snprintf(agent_values, sizeof agent_values, "%d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  return SQLITE_OK;
 }
 
 static int stray(const char *path)
@@ -301,25 +235,6 @@ static int stray(const char *path)
   int fd = open(path, O_RDONLY | O_CLOEXEC);
 
   return fd < 0 || close(fd) != 0 ? SQLITE_CANTOPEN : SQLITE_OK;
-}
-
-/* Stops at the first one that is refused: nothing is tried again, so nothing is hidden. */
-static int commits(long n, const char *who)
-{
-  char text[256];
-  long i, acknowledged = 0;
-  int rc = SQLITE_OK;
-
-  (void)sqlite3_busy_timeout(db, COMMIT_BUSY_MS);
-  (void)snprintf(text, sizeof text,
-                 "BEGIN IMMEDIATE; UPDATE c SET v = v + 1; INSERT INTO log SELECT '%.40s', v FROM c; COMMIT",
-                 who);
-  for (i = 0; i < n && rc == SQLITE_OK; i++) {
-    rc = sql(text);
-    acknowledged += rc == SQLITE_OK;
-  }
-  (void)snprintf(values, sizeof values, "%ld|%d", acknowledged, rc);
-  return SQLITE_OK;
 }
 
 static void obey(char *line)
@@ -331,39 +246,50 @@ static void obey(char *line)
     answer(open_database(rest));
   } else if (strcmp(line, "connect") == 0 && rest != NULL) {
     answer(connect_to(rest));
-  } else if (strcmp(line, "sql") == 0 && rest != NULL && db != NULL) {
-    answer(sql(rest));
-  } else if (strcmp(line, "commits") == 0 && rest != NULL && db != NULL) {
+  } else if (strcmp(line, "sql") == 0 && rest != NULL && agent_db != NULL) {
+    answer(agent_sql(rest));
+  } else if (strcmp(line, "commits") == 0 && rest != NULL && agent_db != NULL) {
     char *who;
     long n = strtol(rest, &who, 10);
 
-    answer(commits(n, who + (*who == ' ')));
+    answer(work_commits(n, who + (*who == ' ')));
   } else if (strcmp(line, "die-after") == 0 && rest != NULL) {
     writes_left = strtol(rest, NULL, 10);
-    values[0] = '\0';
+    agent_values[0] = '\0';
     answer(SQLITE_OK);
   } else if (strcmp(line, "other") == 0 && rest != NULL) {
-    values[0] = '\0';
+    agent_values[0] = '\0';
     answer(open_other(rest));
+  } else if (strcmp(line, "other-reads") == 0 && other != NULL) {
+    agent_values[0] = '\0';
+    answer(other_reads());
+  } else if (strcmp(line, "fork") == 0 && agent_db != NULL) {
+    answer(use_in_child());
+  } else if (strcmp(line, "threads") == 0 && rest != NULL) {
+    char *at, *path;
+    int n = (int)strtol(rest, &at, 10);
+    long commits = strtol(at, &path, 10);
+
+    answer(work_threads(n, commits, path + (*path == ' ')));
   } else if (strcmp(line, "stray") == 0 && rest != NULL) {
-    values[0] = '\0';
+    agent_values[0] = '\0';
     answer(stray(rest));
-  } else if (strcmp(line, "storm") == 0 && rest != NULL && strchr(rest, ' ') != NULL && db != NULL) {
+  } else if (strcmp(line, "storm") == 0 && rest != NULL && strchr(rest, ' ') != NULL && agent_db != NULL) {
     char *log = strchr(rest, ' ');
 
     *log++ = '\0';
-    answer(storm(rest, log));
-  } else if (strcmp(line, "found") == 0 && rest != NULL && db != NULL) {
-    answer(found(rest));
-  } else if (strcmp(line, "reads") == 0 && rest != NULL && db != NULL) {
-    answer(reads(strtol(rest, NULL, 10)));
+    answer(work_storm(rest, log));
+  } else if (strcmp(line, "found") == 0 && rest != NULL && agent_db != NULL) {
+    answer(work_found(rest));
+  } else if (strcmp(line, "reads") == 0 && rest != NULL && agent_db != NULL) {
+    answer(work_reads(strtol(rest, NULL, 10)));
   } else if (strcmp(line, "stop-at-unlink") == 0) {
     stop_at_unlink = 1;
-    values[0] = '\0';
+    agent_values[0] = '\0';
     answer(SQLITE_OK);
   } else if (strcmp(line, "close") == 0) {
     close_database();
-    values[0] = '\0';
+    agent_values[0] = '\0';
     answer(SQLITE_OK);
   } else {
     printf("error 21 bad command\n");
@@ -373,7 +299,7 @@ static void obey(char *line)
 
 int main(int argc, char **argv)
 {
-  static char line[LINE_BYTES];
+  static char line[AGENT_LINE_BYTES];
   int i;
 
   for (i = 1; i + 1 < argc; i += 2) {

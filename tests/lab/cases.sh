@@ -11,9 +11,9 @@ lab_cases_of() {
   *) echo "verdict wal wal-exclusive rows-in-wal attached readonly readonly-wal crash wal-writers two-writers" ;;
   esac
   case $1 in
-  nfs4) echo "storm lease restart stray take-over" ;;
   smb) echo "smb-storm smb-drops hosts" ;;
-  nfs3) echo "storm restart stray" ;; # without leases a client that is cut off keeps its locks
+  nfs4) echo "crash-write storm lease restart stray process take-over" ;;
+  nfs3) echo "crash-write storm restart stray process" ;; # without leases a client that is cut off keeps its locks
   esac
 }
 
@@ -76,7 +76,7 @@ lab_case() {
 lab_side() {
   program=cases words=$1
   case $1 in
-  lease | restart | stray | take-over) program=outages ;;
+  lease | restart | stray | process | take-over) program=outages ;;
   storm) program=storm words="$storm_seconds off delete" ;;
   hosts) program=smb_hosts.sh ;;
   smb-storm)
@@ -121,6 +121,7 @@ lab_expect() {
   crash | crash-write) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
   lease) expect_stock="[1-9]* of * wrong, *" expect_shim="0 of * wrong, * told why" ;;
   restart) expect_stock="0 of * wrong, 0 refused" expect_shim=$expect_stock ;;
+  process) expect_stock="B 0, *" expect_shim="B 5, child 21, B 5, A 0, 50 acknowledged, 50 found, ok" ;;
   stray) expect_stock="$rounds of $rounds let in" expect_shim="0 of $rounds let in" ;;
   storm) expect_stock="*" expect_shim="[1-9]* acked, 0 missing, 0 torn, *kills" ;; # stock: not in every short one
   smb-storm) expect_stock="0 acknowledged, *" expect_shim="[1-9]* acknowledged, 0 missing, 0 torn, ok, *" ;;

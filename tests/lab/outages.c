@@ -258,6 +258,54 @@ static void case_stray(void)
   printf("%ld of %ld let in", entered, rounds);
 }
 
+/* ---- one process that does what programs do: a first opener that only reads, several connections and
+ * threads, a stray close, a fork in the middle of a transaction */
+
+static int code_of(const char *heard)
+{
+  int code = 0;
+
+  return sscanf(heard, "error %d", &code) == 1 ? code : 0;
+}
+
+static void case_process(void)
+{
+  trial *t = &trials[0];
+  kit_agent plain;
+  long in_threads = 0, of_b = 0, found = 0;
+  char check[16] = "";
+
+  t->of = &kinds[0];
+  name_files(t, "process", 0);
+  make(t);
+  t->a = kit_start(shim, NULL);
+  t->b = kit_start(shim, kit_need("CASE_CLIENT2"));
+  kit_must(&t->a, "other %s", t->db);
+  kit_must(&t->a, "open %s", t->db);
+  kit_must(&t->b, "open %s", t->db);
+  kit_must(&t->a, "sql CREATE TABLE c(v INT); INSERT INTO c VALUES(0); BEGIN IMMEDIATE; INSERT INTO log(who) "
+                  "VALUES('A')");
+  kit_must(&t->a, "other-reads");
+  kit_must(&t->a, "stray %s", t->db);
+  printf("B %d", code_of(kit_ask(&t->b, "sql PRAGMA busy_timeout=0; BEGIN IMMEDIATE; ROLLBACK")));
+  if (shim != NULL) /* plain SQLite lets the child finish its parent's transaction */
+    printf(", child %s", kit_short(kit_ask(&t->a, "fork")));
+  printf(", B %d", code_of(kit_ask(&t->b, "sql BEGIN IMMEDIATE; ROLLBACK")));
+  printf(", A %d", code_of(kit_ask(&t->a, "sql COMMIT")));
+  kit_must(&t->a, "other-reads");
+  kit_tell(&t->a, "threads 4 10 %s", t->db);
+  (void)sscanf(kit_ask(&t->b, "commits 10 B"), "ok %ld", &of_b);
+  (void)sscanf(kit_hear(&t->a), "ok %ld", &in_threads);
+  kit_stop(&t->a);
+  kit_stop(&t->b);
+  plain = kit_start(NULL, NULL);
+  kit_must(&plain, "open %s", t->server_db);
+  (void)sscanf(kit_ask(&plain, "sql SELECT count(*) FROM log WHERE who <> 'A'; PRAGMA integrity_check"),
+               "ok %ld|%15s", &found, check);
+  kit_stop(&plain);
+  printf(", %ld acknowledged, %ld found, %s", in_threads + of_b, found, check);
+}
+
 /* ---- journal=wal-exclusive: A alone uses the -wal, loses its lease, and B takes the database over */
 
 enum { BEFORE = 10, AFTER = 5, TAKEN = 10, TRIES_MAX = 30 }; /* a try takes two or three seconds */
@@ -336,8 +384,11 @@ static void case_take_over(void)
 static const struct {
   const char *name;
   void (*run)(void);
-} cases[] = {
-    {"lease", case_lease}, {"restart", case_restart}, {"stray", case_stray}, {"take-over", case_take_over}};
+} cases[] = {{"lease", case_lease},
+             {"restart", case_restart},
+             {"stray", case_stray},
+             {"take-over", case_take_over},
+             {"process", case_process}};
 
 int main(int argc, char **argv)
 {
@@ -351,6 +402,6 @@ int main(int argc, char **argv)
     printf("\n");
     return 0;
   }
-  fprintf(stderr, "usage: outages lease|restart|stray|take-over\n");
+  fprintf(stderr, "usage: outages lease|restart|stray|process|take-over\n");
   return 64;
 }
