@@ -7,13 +7,13 @@
 # What is run on every mount, and on those of one name besides. nfs40 differs from nfs4 in how locks are kept alone.
 lab_cases_of() {
   case $1 in
-  nfs40) echo "verdict crash crash-write two-writers storm lease restart stray" ;;
+  nfs40) echo "verdict crash crash-write crash-off two-writers storm lease restart stray" ;;
   *) echo "verdict wal wal-exclusive rows-in-wal attached readonly readonly-wal crash wal-writers two-writers" ;;
   esac
   case $1 in
   smb) echo "smb-storm smb-drops hosts" ;;
-  nfs4) echo "crash-write storm lease restart stray process take-over" ;;
-  nfs3) echo "crash-write storm restart stray process" ;; # without leases a client that is cut off keeps its locks
+  nfs4) echo "crash-write crash-off storm lease restart stray process take-over" ;;
+  nfs3) echo "crash-write crash-off storm restart stray process" ;; # without leases a client that is cut off keeps its locks
   esac
 }
 
@@ -49,7 +49,7 @@ lab_row() {
 # lab_why is the first line of what the tools said.
 lab_ready() {
   {
-    lab_try 60 lab_mount "$name" "$LAB/m/$name" && mkdir -p "$LAB/ro/$name" &&
+    lab_try 60 lab_mount "$name" "$LAB/m/$name" && mkdir -p "$LAB/ro/$name" "$LAB/logs/$name" &&
       mount --bind "$LAB/m/$name" "$LAB/ro/$name" && mount -o remount,bind,ro "$LAB/ro/$name" &&
       if [ "$clients" = 2 ]; then lab_try2 60 lab_mount "$name" "$LAB/m/$name"; fi
   } >"$LAB/why" 2>&1 && return
@@ -99,7 +99,7 @@ lab_program() {
   # shellcheck disable=SC2086 # words are several
   CASE_DIR=$LAB/m/$name CASE_SERVER=$(lab_server_dir "$name") CASE_RO=$LAB/ro/$name CASE_SHIM=$1 \
     CASE_WRITER_SHIM=$writer CASE_CLIENT2=$LAB_CLIENT2 CASE_ROUNDS=$rounds \
-    CASE_COMMITS=$commits CASE_LOGS=$LAB/tmp CASE_OUTAGE='sh -c "$lab_alone" lab lab_outage' \
+    CASE_COMMITS=$commits CASE_LOGS=$LAB/logs/$name CASE_OUTAGE='sh -c "$lab_alone" lab lab_outage' \
     HOLDFAST_LOG=none timeout -k 5 "$case_seconds" "$LAB_WORK/bin/$program" $words </dev/null
   rc=$?
   [ $rc -ne 124 ] || echo " no end in $case_seconds s"
@@ -118,7 +118,7 @@ lab_expect() {
   readonly) expect_stock="reads 7, write error 8" expect_shim=$expect_stock ;;
   wal-writers) expect_stock="*, error 1[05]" expect_shim="$all acknowledged, $all found" ;;
   readonly-wal) expect_stock="*" expect_shim="error 14, unchanged" ;;
-  crash | crash-write) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
+  crash | crash-write | crash-off) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
   lease) expect_stock="[1-9]* of * wrong, *" expect_shim="0 of * wrong, * told why" ;;
   restart) expect_stock="0 of * wrong, 0 refused" expect_shim=$expect_stock ;;
   process) expect_stock="B 0, *" expect_shim="B 5, child 21, B 5, A 0, 50 acknowledged, 50 found, ok" ;;

@@ -124,13 +124,14 @@ int main(int argc, char **argv)
   }
   shim = kit_setting("CASE_SHIM");
   side = shim != NULL ? "holdfast" : "stock";
-  (void)snprintf(db, sizeof db, "%s/storm-%s-%u.db", kit_need("CASE_DIR"), side, number);
-  (void)snprintf(server_db, sizeof server_db, "%s/storm-%s-%u.db", kit_need("CASE_SERVER"), side, number);
+  (void)snprintf(db, sizeof db, "%s/storm-%s-%s-%u.db", kit_need("CASE_DIR"), argv[2], side, number);
+  (void)snprintf(server_db, sizeof server_db, "%s/storm-%s-%s-%u.db", kit_need("CASE_SERVER"), argv[2], side,
+                 number);
   fprintf(stderr, "# storm: seed %u\n", number);
   make(argv[3]);
   for (i = 0; i < WRITERS; i++) {
-    (void)snprintf(writers[i].log, sizeof writers[i].log, "%s/storm-%s-%u.%d", kit_need("CASE_LOGS"), side,
-                   number, i);
+    (void)snprintf(writers[i].log, sizeof writers[i].log, "%s/storm-%s-%s-%u.%d", kit_need("CASE_LOGS"),
+                   argv[2], side, number, i);
     start(i, argv[2], argv[3]);
   }
   kills = count_kills(strtod(argv[1], NULL), number, argv[2], argv[3]);
