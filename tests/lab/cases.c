@@ -4,8 +4,7 @@
  *
  *   cases CASE    environment: CASE_DIR (the mount), CASE_SERVER (the same files without the mount),
  *                 CASE_RO (the mount again, read-only), CASE_SHIM (absent: plain SQLite),
- *                 CASE_WRITER_SHIM (of the writer that dies), CASE_CLIENT2 (a process there),
- *                 CASE_ROUNDS (crashes), CASE_COMMITS (of each of two writers)
+ *                 CASE_CLIENT2 (a process there), CASE_COMMITS (of each of two writers)
  *
  * Exit code 0: it ran; 77: it cannot run here; anything else: the lab itself failed.
  */
@@ -17,7 +16,7 @@
 
 #include "kit.h"
 
-enum { PATH_BYTES = 2048, PAGES = 40 };
+enum { PATH_BYTES = 2048 };
 
 static const char *shim; /* NULL: plain SQLite */
 static char db[PATH_BYTES], server_db[PATH_BYTES], readonly_db[PATH_BYTES];
@@ -214,101 +213,7 @@ static void case_readonly_wal(void)
   kit_stop(&agent);
 }
 
-/* ---- 6: a writer on client 2 dies between two pages, client 1 reads next */
-
-/* One row to a page, all of one version: two versions seen at once are half a transaction. */
-static void make_versions(const char *writer_shim, const char *client2)
-{
-  kit_agent maker = kit_start(writer_shim, client2);
-
-  kit_must(&maker, "open %s", db);
-  kit_must(&maker,
-           "sql CREATE TABLE t(id INTEGER PRIMARY KEY, v INT, pad BLOB); WITH RECURSIVE n(i) AS (SELECT 1 "
-           "UNION ALL SELECT i+1 FROM n WHERE i<%d) INSERT INTO t SELECT i, 0, zeroblob(3500) FROM n",
-           PAGES);
-  kit_stop(&maker);
-}
-
-/* The reader's next act is a write of one row, which would keep half a transaction for ever: plain SQLite at
- * the server says what is there after it. */
-static const char *write_and_look(const kit_agent *reader)
-{
-  kit_agent plain;
-  const char *heard = kit_ask(reader, "sql UPDATE t SET pad = zeroblob(3400) WHERE id = %d", PAGES);
-
-  if (strncmp(heard, "ok", 2) != 0) return heard;
-  plain = kit_start(NULL, NULL);
-  kit_must(&plain, "open %s", server_db);
-  heard = kit_ask(&plain, "sql SELECT count(DISTINCT v), sum(v) FROM t");
-  kit_stop(&plain);
-  return heard;
-}
-
-typedef enum sight { WHOLE, HALF, REFUSED } sight;
-
-/* What the reader does next, and how the writer syncs: without a sync its lock must not go before its journal
- * (F26). */
-typedef struct crash {
-  const char *name, *sync;
-  bool write;
-} crash;
-
-static sight read_after_crash(const crash *of, const char *writer_shim, const char *client2, long round)
-{
-  kit_agent reader, writer;
-  const char *heard;
-  sight seen = WHOLE;
-
-  name_files(of->name, round);
-  make_versions(writer_shim, client2);
-  reader = kit_start(shim, NULL);
-  kit_must(&reader, "open %s", db);
-  writer = kit_start(writer_shim, client2);
-  kit_must(&writer, "open %s", db);
-  kit_must(&writer, "sql PRAGMA synchronous=%s; SELECT count(*) FROM t", of->sync);
-  kit_must(&writer, "die-after %d", PAGES / 2);
-
-  kit_must(&reader, "sql SELECT sum(v) FROM t"); /* and so client 1 has learned that there is no journal */
-  kit_tell(&writer, "sql UPDATE t SET v = v + 1");
-  kit_must_die(&writer);
-  if (!kit_exists(server_db, "-journal")) kit_fail("the dead writer left no journal");
-  heard =
-      of->write ? write_and_look(&reader) : kit_ask(&reader, "sql SELECT count(DISTINCT v), sum(v) FROM t");
-  if (strncmp(heard, "ok 2|", 5) == 0) {
-    seen = HALF;
-  } else if (strncmp(heard, "error", 5) == 0) {
-    seen = REFUSED;
-  } else if (strcmp(heard, "ok 1|0") != 0) {
-    kit_fail("round %ld: the reader got: %s", round, heard);
-  }
-  kit_stop(&reader);
-  return seen;
-}
-
-static void crashes(const crash *of)
-{
-  const char *client2 = kit_need("CASE_CLIENT2"), *writer_shim = kit_setting("CASE_WRITER_SHIM");
-  long round, rounds = kit_number("CASE_ROUNDS"), seen[3] = {0, 0, 0};
-
-  for (round = 0; round < rounds; round++) seen[read_after_crash(of, writer_shim, client2, round)]++;
-  printf("%ld of %ld half", seen[HALF], rounds);
-  if (seen[REFUSED] > 0) printf(", %ld refused", seen[REFUSED]);
-}
-
-static void case_crash(void)
-{
-  crashes(&(crash){"crash", "FULL", false});
-}
-static void case_crash_write(void)
-{
-  crashes(&(crash){"crash-write", "FULL", true});
-}
-static void case_crash_off(void)
-{
-  crashes(&(crash){"crash-off", "OFF", false});
-}
-
-/* ---- 7: two clients write */
+/* ---- 6: two clients write */
 
 static void make_counter(void)
 {
@@ -410,11 +315,8 @@ static const struct {
     {"attached", case_attached},
     {"readonly", case_readonly},
     {"readonly-wal", case_readonly_wal},
-    {"crash", case_crash},
     {"wal-writers", case_wal_writers},
     {"two-writers", case_two_writers},
-    {"crash-write", case_crash_write},
-    {"crash-off", case_crash_off},
 };
 
 int main(int argc, char **argv)

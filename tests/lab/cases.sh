@@ -12,7 +12,7 @@ lab_cases_of() {
   esac
   case $1 in
   smb) echo "smb-storm smb-drops hosts" ;;
-  nfs4) echo "crash-write crash-off storm lease restart stray process take-over" ;;
+  nfs4) echo "warned crash-write crash-off storm lease restart stray process take-over" ;;
   nfs3) echo "crash-write crash-off storm restart stray process" ;; # without leases a client that is cut off keeps its locks
   esac
 }
@@ -77,6 +77,7 @@ lab_side() {
   program=cases words=$1
   case $1 in
   lease | restart | stray | process | take-over) program=outages ;;
+  crash* | warned) program=crashes ;;
   storm) program=storm words="$storm_seconds off delete" ;;
   hosts) program=smb_hosts.sh ;;
   smb-storm)
@@ -121,6 +122,10 @@ lab_expect() {
   crash | crash-write | crash-off) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
   lease) expect_stock="[1-9]* of * wrong, *" expect_shim="0 of * wrong, * told why" ;;
   restart) expect_stock="0 of * wrong, 0 refused" expect_shim=$expect_stock ;;
+  warned)
+    expect_stock="OFF allowed, recovery *, warned of 0; OFF allowed, recovery *, warned of 0"
+    expect_shim="OFF allowed, recovery *, warned of 2; OFF error 1, recovery error 14, warned of *"
+    ;;
   process) expect_stock="B 0, *" expect_shim="B 5, child 21, B 5, A 0, 50 acknowledged, 50 found, ok" ;;
   stray) expect_stock="$rounds of $rounds let in" expect_shim="0 of $rounds let in" ;;
   storm) expect_stock="*" expect_shim="[1-9]* acked, 0 missing, 0 torn, *kills" ;; # stock: not in every short one

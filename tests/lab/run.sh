@@ -11,7 +11,7 @@ set -u
 lab_here=$(cd "$(dirname "$0")" && pwd)
 . "$lab_here/boot.sh"
 
-seconds=570 rounds=10 commits=50 case_seconds=100 only='' wanted='' tables='' runs=20 all_tables=storms-full,storms-off,crashes,outages,costs
+seconds=890 rounds=10 commits=50 case_seconds=100 only='' wanted='' tables='' runs=20 all_tables=storms-full,storms-off,crashes,outages,costs
 [ -z "${HF_LONG:-}" ] || seconds=7200 rounds=100 commits=1000 case_seconds=1200
 while [ $# -gt 0 ]; do
   case $1 in
