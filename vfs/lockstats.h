@@ -80,13 +80,13 @@ int hf_stat_synced(hf_lockstats *stats, int which, uint64_t began, int rc);
  * the rare cases: nothing was counted yet, and the caller ends with a call of a cold function, which calls
  * hf_stat_granted() or hf_stat_released(). So it needs no stack of its own.
  */
-static inline bool hf_stat_grant(hf_lockstats *stats, int lock)
+static inline bool hf_stat_grant(hf_lockstats *stats, unsigned lock)
 {
   hf_poke(&stats->since[lock], hf_ticks());
   return HF_LIKELY(!atomic_load_explicit(&stats->waiting, memory_order_relaxed));
 }
 
-static inline bool hf_stat_release(hf_lockstats *stats, int lock)
+static inline bool hf_stat_release(hf_lockstats *stats, unsigned lock)
 {
   uint64_t since = hf_peek(&stats->since[lock]), held = hf_ticks() - since;
   uint64_t bucket = hf_bucket_of(held);

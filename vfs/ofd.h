@@ -16,6 +16,15 @@
 
 #include "hot.h"
 
+#if defined(__linux__) && defined(__x86_64__) && defined(__LP64__)
+/* Rare, and apart so that the call itself needs no stack. */
+static HF_SLOW int hf_ofd_refused(long rc)
+{
+  errno = (int)-rc;
+  return -1;
+}
+#endif
+
 static inline int hf_ofd_set(int fd, struct flock *lock)
 {
 #if defined(__linux__) && defined(__x86_64__) && defined(__LP64__)
@@ -25,9 +34,7 @@ static inline int hf_ofd_set(int fd, struct flock *lock)
                    : "=a"(rc)
                    : "0"((long)SYS_fcntl), "D"((long)fd), "S"((long)F_OFD_SETLK), "d"(lock)
                    : "rcx", "r11", "memory");
-  if (HF_LIKELY(rc == 0)) return 0;
-  errno = (int)-rc;
-  return -1;
+  return HF_LIKELY(rc == 0) ? 0 : hf_ofd_refused(rc);
 #elif defined(__linux__) && defined(__LP64__)
   return (int)syscall(SYS_fcntl, fd, F_OFD_SETLK, lock);
 #else

@@ -49,7 +49,7 @@ static HF_SLOW int suspected(hf_node *node)
   return SQLITE_OK;
 }
 
-static int stat_of(int offset)
+static unsigned stat_of(unsigned offset)
 {
   return HF_LOCK_WAL_WRITE + offset;
 }
@@ -74,7 +74,7 @@ static HF_SLOW int not_granted(sqlite3_file *base, int offset, int rc)
 }
 
 /* Readers, once for each transaction. SQLite takes and gives back shared locks one by one. */
-static __attribute__((noinline)) int lock_shared(sqlite3_file *file, int offset)
+static __attribute__((noinline)) int lock_shared(sqlite3_file *file, unsigned offset)
 {
   sqlite3_file *base = hf_base_of(file);
   int rc;
@@ -97,7 +97,7 @@ static HF_SLOW int unlock_oddly(sqlite3_file *base, hf_lockstats *stats, int off
 }
 
 /* Shared, or a read mark alone. */
-static __attribute__((noinline)) int unlock_one(sqlite3_file *file, int offset, int flags)
+static __attribute__((noinline)) int unlock_one(sqlite3_file *file, unsigned offset, int flags)
 {
   sqlite3_file *base = hf_base_of(file);
   hf_lockstats *stats = &hf_node_of(file)->stats;
@@ -108,7 +108,7 @@ static __attribute__((noinline)) int unlock_one(sqlite3_file *file, int offset, 
 
 /* A reader moves its mark, once after each transaction of a writer. The WAL-reset guard does not look at
  * that. */
-static __attribute__((noinline)) int lock_mark(sqlite3_file *file, int offset, int flags)
+static __attribute__((noinline)) int lock_mark(sqlite3_file *file, unsigned offset, int flags)
 {
   hf_node *node = hf_node_of(file);
   int rc;
