@@ -58,6 +58,7 @@ typedef struct hf_lockstats {
   atomic_int thread;                /* of the last statement that began to write */
   atomic_uint statement;            /* odd while `sql` is being written */
   _Atomic uint64_t sql[HF_SQL_WORDS];
+  char noted[HF_SQL_WORDS * 8];                /* the same, of the thread inside the connection only */
   _Atomic uint64_t hold[HF_STATS][HF_BUCKETS]; /* their sum is how often it was held and given back */
   hf_lockstat of[HF_STATS];
 } hf_lockstats;

@@ -46,23 +46,35 @@ static const char *running_sql(const hf_api *api, sqlite3 *db)
   return reads ? api->sql(reads) : NULL;
 }
 
+static __attribute__((noinline)) void note(hf_lockstats *stats, const char *sql, int thread)
+{
+  unsigned turn = atomic_load_explicit(&stats->statement, memory_order_relaxed);
+  uint64_t words[HF_SQL_WORDS + 1];
+  char *end = memccpy(words, sql, 0, SQL_BYTES);
+  size_t used = end ? (size_t)(end - (char *)words) : SQL_BYTES;
+
+  if (end) memset(end, 0, sizeof *words); /* the rest of its last word */
+  memcpy(stats->noted, words, used);
+  atomic_store_explicit(&stats->statement, turn + 1, memory_order_relaxed);
+  atomic_thread_fence(memory_order_release);
+  for (size_t i = 0; i * 8 < used; i++) hf_poke(&stats->sql[i], words[i]);
+  atomic_store_explicit(&stats->thread, thread, memory_order_relaxed);
+  atomic_store_explicit(&stats->statement, turn + 2, memory_order_release);
+}
+
+/* Mostly it is the statement of the last time, and to compare is half the work of copying. */
 void hf_statement_note(hf_node *node)
 {
   hf_lockstats *stats = &node->stats;
   sqlite3 *db = HF_LIKELY(node->pdb != NULL) ? *node->pdb : NULL;
   const char *sql = HF_LIKELY(db != NULL) ? running_sql(&node->owner->api, db) : NULL;
-  unsigned turn = atomic_load_explicit(&stats->statement, memory_order_relaxed);
-  uint64_t words[HF_SQL_WORDS + 1];
-  while (sql && (*sql == ' ' || *sql == '\n')) sql++; /* what stood before it in the program's text */
-  char *end = memccpy(words, sql ? sql : "", 0, SQL_BYTES);
-  size_t used = end ? (size_t)(end - (char *)words) : SQL_BYTES;
+  int thread = own_number();
 
-  if (end) memset(end, 0, sizeof *words); /* the rest of its last word */
-  atomic_store_explicit(&stats->statement, turn + 1, memory_order_relaxed);
-  atomic_thread_fence(memory_order_release);
-  for (size_t i = 0; i * 8 < used; i++) hf_poke(&stats->sql[i], words[i]);
-  atomic_store_explicit(&stats->thread, own_number(), memory_order_relaxed);
-  atomic_store_explicit(&stats->statement, turn + 2, memory_order_release);
+  while (sql && (*sql == ' ' || *sql == '\n')) sql++; /* what stood before it in the program's text */
+  if (!sql) sql = "";
+  if (HF_UNLIKELY(strncmp(stats->noted, sql, SQL_BYTES) != 0 ||
+                  thread != atomic_load_explicit(&stats->thread, memory_order_relaxed)))
+    note(stats, sql, thread);
 }
 
 void hf_statement_read(const hf_node *node, char *sql, size_t size, int *thread)
