@@ -61,7 +61,7 @@ void hf_print_look(const char *path, hf_print *out)
 
 /* Two copies, which a writer changes one after the other: when they differ, somebody is writing now. Other
  * connections write this memory while it is read: volatile, and believed only when both copies agree. */
-static bool read_index(const volatile uint32_t *index, uint32_t *out)
+__attribute__((no_sanitize("thread"))) static bool read_index(const volatile uint32_t *index, uint32_t *out)
 {
   for (int i = 0; i < INDEX_WORDS; i++) out[i] = index[i];
   for (int i = 0; i < INDEX_WORDS; i++)
