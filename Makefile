@@ -184,6 +184,7 @@ bench:
 long:
 	$(Q)HF_LONG=1 $(MAKE) --no-print-directory check
 	$(Q)HF_LONG=1 $(MAKE) --no-print-directory lab
+	$(Q)$(test_env) tests/lab/smb_figures.sh
 
 # ---------------------------------------------------------------- installation
 
