@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WRITERS = 16, LIVES = 1000, ACKS = 60000, CODES = 24, ROWS = 24, BUSY_MS = 15000, END_MS = 60000 };
+enum { WRITERS = 16, LIVES = 1000, ACKS = 60000, CODES = 24, ROWS = 24, BUSY_MS = 15000, END_MS = 30000 };
 
 typedef struct tally {
   int commits, reads, torn, busy, forks, strays;
