@@ -31,6 +31,7 @@ enum {
   HF_UNIT_SHM0 = 1 << 3, /* bytes 120..128 of the -shm: eight WAL locks and the dead man's switch */
   HF_UNITS = 12
 };
+/* units.c */
 unsigned hf_units_of(off_t start, off_t length); /* 0 = something that SQLite does not lock */
 void hf_unit_range(int index, off_t *start, off_t *length);
 
@@ -125,13 +126,22 @@ void hf_record_track(hf_record *record,
                      const struct flock *lock); /* a lock that was taken or given back otherwise */
 int hf_record_set(int fd, short type, off_t start, off_t length, bool wait); /* F_OFD_SETLK */
 int hf_record_open_again(int fd, const hf_record *record, bool writable);
+int hf_record_move_up(int fd, int lowest); /* to a number from `lowest` on; -1 stays -1 */
+int hf_record_high(void);                  /* the lowest number for a descriptor that is to be closed last */
 
 /*
+ * lockkind_<os>.c: who keeps the locks of a file?
+ *
  * What a mount's verdict says about the locks of its files, for devices where the type's number alone does
  * not decide or asking for it would cost a call to a server: SMB (not with nobrl) and NFS. False: no room.
  */
 bool hf_records_device(uint64_t device, hf_lock_kind kind);
 bool hf_records_is_smb(uint64_t device);
+bool hf_lockkind_on_server(dev_t device); /* a verdict has named it */
+hf_lock_kind hf_lockkind_of(int fd, dev_t device);
+bool hf_lockkind_has_ofd(int fd);
+bool hf_lockkind_verifiable(int fd, dev_t device); /* may our own POSIX locks be looked at? */
+
 /* The private descriptor through which an inode on NFS is locked, read and written, -1 = none. */
 int hf_record_descriptor(int slot, dev_t device, ino_t inode);
 extern atomic_bool hf_smb_seen; /* a verdict has named one */

@@ -21,14 +21,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "fork.h"
 #include "neighbours.h"
 #include "slots.h"
 
-enum { DEVICES = 64, POOL = 64, HIGH_MAX = 4096 };
+enum { POOL = 64, HIGH_MAX = 4096 };
 
 enum { WRITABLE = HF_FD_WRITABLE, OPENED = HF_FD_OPENED };
 _Atomic(_Atomic(uintptr_t) *) hf_users_of[HF_SLOTS];
@@ -38,111 +37,10 @@ static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static hf_record *records;
 static hf_record pool[POOL]; /* so that an ordinary process never allocates one, and never lacks one */
 static bool pooled[POOL];
-static struct {
-  _Atomic uint64_t device;
-  _Atomic hf_lock_kind kind;
-} devices[DEVICES]; /* only grows; an entry's kind may change, because numbers are used again after an unmount
-                     */
-atomic_int hf_device_count;
-atomic_bool hf_smb_seen;
-
-/* ---------------------------------------------------------------- units */
-
-enum {
-  SHM_FIRST = 120,
-  SHM_BYTES = 9,
-  PENDING_BYTE = 0x40000000,
-  SHARED_FIRST = PENDING_BYTE + 2,
-  SHARED_SIZE = 510
-};
-
-unsigned hf_units_of(off_t start, off_t length)
-{
-  if (start == 0 && length == 0) return (1u << HF_UNITS) - 1;
-  if (start == PENDING_BYTE && length == 1) return HF_UNIT_PENDING;
-  if (start == PENDING_BYTE && length == 2) return HF_UNIT_PENDING | HF_UNIT_RESERVED;
-  if (start == PENDING_BYTE + 1 && length == 1) return HF_UNIT_RESERVED;
-  if (start == SHARED_FIRST && length == SHARED_SIZE) return HF_UNIT_SHARED;
-  if (start >= SHM_FIRST && length >= 1 && start + length <= SHM_FIRST + SHM_BYTES)
-    return ((1u << length) - 1) << (3 + (start - SHM_FIRST));
-  return 0;
-}
-
-void hf_unit_range(int index, off_t *start, off_t *length)
-{
-  *length = index == 2 ? SHARED_SIZE : 1;
-  *start = index <= 2 ? PENDING_BYTE + index : SHM_FIRST + index - 3;
-}
-
-/* ---------------------------------------------------------------- what kind of file it is */
-
-static int device_index(uint64_t device)
-{
-  int count = atomic_load_explicit(&hf_device_count, memory_order_acquire);
-  for (int i = 0; i < count; i++)
-    if (atomic_load_explicit(&devices[i].device, memory_order_relaxed) == device) return i;
-  return -1;
-}
-
-bool hf_records_is_smb(uint64_t device)
-{
-  int i = device_index(device);
-  return i >= 0 && atomic_load_explicit(&devices[i].kind, memory_order_relaxed) == HF_KIND_SMB;
-}
-
-bool hf_records_device(uint64_t device, hf_lock_kind kind)
-{
-  int i;
-
-  pthread_mutex_lock(&table);
-  i = device_index(device);
-  if (i < 0 && hf_device_count < DEVICES) {
-    i = hf_device_count;
-    atomic_store(&devices[i].device, device);
-    atomic_store(&devices[i].kind, kind);
-    atomic_fetch_add(&hf_device_count, 1);
-  } else if (i >= 0) {
-    atomic_store(&devices[i].kind, kind);
-  }
-  pthread_mutex_unlock(&table);
-  if (i >= 0 && kind == HF_KIND_SMB) atomic_store(&hf_smb_seen, true);
-  return i >= 0;
-}
-
-/*
- * The kernel of the descriptor says what it is, so files that were never shown to the mount code (a nested
- * connection's, a -shm) are right, too. Only file systems whose locks this kernel keeps and whose OFD locks
- * end with the descriptor are owned; FUSE and whatever is not listed stays with POSIX locks, which are then
- * verified.
- */
-static hf_lock_kind kind_of(int fd, dev_t device)
-{
-  static const uint32_t kernel_held[] = {0xEF53 /* ext2 ext3 ext4 */, 0x58465342 /* xfs */,
-                                         0x9123683E /* btrfs */,      0x01021994 /* tmpfs */,
-                                         0x858458F6 /* ramfs */,      0x794C7630 /* overlay */,
-                                         0xF2F52010 /* f2fs */,       0x2FC12FC1 /* zfs */,
-                                         0xCA451A4E /* bcachefs */,   0x3153464A /* jfs */,
-                                         0x4D44 /* vfat */,           0x2011BAB0 /* exfat */,
-                                         0x7366746E /* ntfs3 */,      0x3434 /* nilfs2 */,
-                                         0x24051905 /* ubifs */,      0x52654973 /* reiserfs */};
-  int known = device_index((uint64_t)device);
-  struct statfs fs;
-  struct stat st;
-  uint32_t magic;
-
-  if (known >= 0 && devices[known].kind != HF_KIND_SMB)
-    return devices[known].kind; /* fstatfs() would ask the server */
-  if (fstatfs(fd, &fs) || fstat(fd, &st) || !S_ISREG(st.st_mode)) return HF_KIND_PASS;
-  magic = (uint32_t)fs.f_type;
-  if (magic == 0xFF534D42u || magic == 0xFE534D42u) return known >= 0 ? HF_KIND_SMB : HF_KIND_PASS;
-  for (size_t i = 0; i < sizeof kernel_held / sizeof *kernel_held; i++)
-    if (magic == kernel_held[i]) return HF_KIND_OWN;
-  return HF_KIND_PASS;
-}
 
 /* ---------------------------------------------------------------- private descriptors */
 
-static int move_up(int fd, int lowest)
+int hf_record_move_up(int fd, int lowest)
 {
   int high, error;
 
@@ -156,16 +54,22 @@ static int move_up(int fd, int lowest)
 }
 
 /*
- * A program that closed its streams must not print into a database. On NFS the number is a high one: a killed
- * process closes its descriptors in their order, and the lock must not go before the journal was sent (F26).
+ * On a server the number is a high one: a killed process closes its descriptors in their order, and the lock
+ * must not go before the journal was sent (F26).
  */
-static int lowest_for(const hf_record *record)
+int hf_record_high(void)
 {
   struct rlimit limit;
 
-  if (record->kind != HF_KIND_NFS || getrlimit(RLIMIT_NOFILE, &limit)) return 3;
+  if (getrlimit(RLIMIT_NOFILE, &limit)) return 3;
   if (limit.rlim_cur > HIGH_MAX) limit.rlim_cur = HIGH_MAX;
   return limit.rlim_cur > 256 ? (int)limit.rlim_cur - 64 : 3;
+}
+
+/* A program that closed its streams must not print into a database. */
+static int lowest_for(const hf_record *record)
+{
+  return record->kind == HF_KIND_NFS ? hf_record_high() : 3;
 }
 
 static bool same_file(int fd, const hf_record *record)
@@ -181,8 +85,8 @@ int hf_record_open_again(int fd, const hf_record *record, bool writable)
 
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   if (record->kind == HF_KIND_SMB) return hf_smb_open(path, writable, record->slot);
-  got = move_up(open(path, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY)),
-                lowest_for(record));
+  got = hf_record_move_up(open(path, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY)),
+                          lowest_for(record));
   /* Wrong file: it stays open, since closing it could drop somebody's locks there. It cannot happen twice. */
   if (got >= 0 && same_file(got, record)) return got;
   /* No /proc, or privileges were dropped: share SQLite's own description. Its locks stay when SQLite closes
@@ -264,21 +168,6 @@ static hf_record *find(int slot, dev_t device, ino_t inode)
   return NULL;
 }
 
-static bool has_ofd(int fd)
-{
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = PENDING_BYTE, .l_len = 1};
-  return fcntl(fd, F_OFD_GETLK, &lock) == 0;
-}
-
-/* May our own POSIX locks be looked at? NFS and SMB answer such questions wrongly. */
-static bool verifiable(int fd, dev_t device)
-{
-  struct statfs fs;
-  if (device_index((uint64_t)device) >= 0) return false;
-  uint32_t magic = fstatfs(fd, &fs) ? 0 : (uint32_t)fs.f_type;
-  return magic && magic != 0x6969u && magic != 0xFF534D42u && magic != 0xFE534D42u && hf_posix_can_ask(fd);
-}
-
 static hf_record *allocate(void)
 {
   hf_record *made = NULL;
@@ -311,14 +200,14 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
   made->slot = slot;
   made->fd = made->old_fd = -1;
   made->generation = hf_generation();
-  made->kind = made->own_kind = kind_of(fd, st->st_dev);
-  if (is_owned(made) && (!has_ofd(fd) || !hf_record_ready(made, fd, writable)))
+  made->kind = made->own_kind = hf_lockkind_of(fd, st->st_dev);
+  if (is_owned(made) && (!hf_lockkind_has_ofd(fd) || !hf_record_ready(made, fd, writable)))
     made->kind = HF_KIND_PASS; /* a kernel or container without OFD locks */
   if (is_owned(made) && hf_neighbour_early(slot, st->st_dev, st->st_ino)) {
     made->early = true;
     made->kind = HF_KIND_PASS;
   }
-  if (made->kind == HF_KIND_PASS && made->fd < 0 && verifiable(fd, st->st_dev))
+  if (made->kind == HF_KIND_PASS && made->fd < 0 && hf_lockkind_verifiable(fd, st->st_dev))
     (void)hf_record_ready(made, fd, writable);
   return made;
 }
@@ -646,7 +535,7 @@ bool hf_record_ask(int slot, dev_t device, ino_t inode, int unit, bool *write, i
   record = find(slot, device, inode);
   /* cifs answers by taking the lock: that would be in others' way. */
   fd = record && record->kind != HF_KIND_SMB ? atomic_load_explicit(&record->fd, memory_order_relaxed) : -1;
-  if (fd >= 0 && device_index((uint64_t)device) < 0) {
+  if (fd >= 0 && !hf_lockkind_on_server(device)) {
     rc = fcntl(fd, F_OFD_GETLK, &lock);
     fd = -1;
   }

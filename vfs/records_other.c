@@ -11,13 +11,7 @@
 _Atomic(_Atomic(int) *) hf_short_of[HF_SLOTS];
 _Atomic(_Atomic(uintptr_t) *) hf_users_of[HF_SLOTS];
 unsigned hf_records_generation;
-atomic_int hf_device_count;
 
-unsigned hf_units_of(off_t start, off_t length)
-{
-  (void)start, (void)length;
-  return 0;
-}
 void hf_records_let_go(void) {}
 bool hf_records_start(int slot)
 {
@@ -65,17 +59,6 @@ void hf_record_track(hf_record *record, const struct flock *lock)
 {
   (void)record, (void)lock;
 }
-bool hf_records_device(uint64_t device, hf_lock_kind kind)
-{
-  (void)device, (void)kind;
-  return false;
-}
-bool hf_records_is_smb(uint64_t device)
-{
-  (void)device;
-  return false;
-}
-atomic_bool hf_smb_seen;
 int hf_record_lock_fd(int slot, dev_t device, ino_t inode, bool *writable)
 {
   (void)slot, (void)device, (void)inode, (void)writable;

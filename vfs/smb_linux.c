@@ -28,7 +28,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,25 +45,6 @@ int hf_smb_set(int fd, short type, off_t start, off_t length)
 {
   struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
   return fcntl(fd, F_SETLK, &lock);
-}
-
-/*
- * A killed process closes its descriptors in the order of their numbers, and the lock must not go before the
- * journal was sent (F26): so the number is a high one.
- */
-static int move_up(int fd)
-{
-  struct rlimit limit;
-  int lowest = 3, high, error;
-
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 256)
-    lowest = (int)(limit.rlim_cur > 4096 ? 4096 : limit.rlim_cur) - 64;
-  high = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
-  error = errno;
-  if (high < 0 && fd > 2) return fd;
-  close(fd);
-  errno = error;
-  return high;
 }
 
 /*
@@ -86,7 +66,7 @@ int hf_smb_open(const char *path, bool writable, int slot)
   int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY);
   int fd = open(path, flags | odd_flags((unsigned)getpid() + 7u * (unsigned)slot));
 
-  return fd < 0 ? -1 : move_up(fd);
+  return hf_record_move_up(fd, hf_record_high());
 }
 
 /*
