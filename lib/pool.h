@@ -271,6 +271,8 @@ bool hf_is_reading(sqlite3 *db);
 bool hf_is_writing(sqlite3 *db);
 void hf_lease_freeze(holdfast_lease *lease, bool freeze);
 void hf_lease_stop(holdfast_lease *lease, int why); /* its SQL shall end; any thread */
+/* What SQLite answered, or HOLDFAST_CANCELLED or _CLOSED where that was hf_lease_stop()'s doing. */
+int hf_lease_explain(const holdfast_lease *lease, int rc, const char *what);
 
 /* pool_connection.c */
 int hf_connection_usable(holdfast_lease *lease);

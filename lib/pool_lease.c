@@ -50,10 +50,7 @@ int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out)
 
   if (rc) return rc;
   if (want->cancel) hf_cancel_join(want->cancel, lease);
-  rc = hf_connection_usable(lease);
-  if (!rc && hf_cancel_fired(want->cancel)) {
-    rc = hf_fail(HOLDFAST_CANCELLED, "pool %s: cancelled", pool->config.name);
-  }
+  rc = hf_lease_explain(lease, hf_connection_usable(lease), "acquire");
   if (!rc && want->cancel) sqlite3_progress_handler(lease->db, OPS_BETWEEN_LOOKS, fired, want->cancel);
   if (rc) {
     hf_cancel_leave(lease);
@@ -99,6 +96,19 @@ void hf_lease_stop(holdfast_lease *lease, int why)
     if (lease->db) sqlite3_interrupt(lease->db);
   }
   pthread_mutex_unlock(&pool->mutex);
+}
+
+/* A shot that was reset since has been heard all the same: it may have ended what ran here. */
+int hf_lease_explain(const holdfast_lease *lease, int rc, const char *what)
+{
+  const char *name = lease->pool->config.name;
+  int why = atomic_load(&lease->stop);
+
+  if (rc && rc != SQLITE_INTERRUPT && (rc & 0xff) != SQLITE_BUSY) return rc;
+  if (why == HF_STOP_CANCEL || hf_cancel_fired(lease->cancel))
+    return hf_fail(HOLDFAST_CANCELLED, "pool %s: cancelled at %s", name, what);
+  if (rc && why == HF_STOP_CLOSE) return hf_fail(HOLDFAST_CLOSED, "pool %s: closed at %s", name, what);
+  return rc;
 }
 
 /* ---------------------------------------------------------------- release */

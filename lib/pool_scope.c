@@ -32,13 +32,9 @@ static void roll_back(holdfast_lease *lease)
 static int explain(holdfast_lease *lease, int rc, const char *what)
 {
   const holdfast_pool *pool = lease->pool;
-  int why = atomic_load(&lease->stop);
-  bool stopped = rc == SQLITE_INTERRUPT || (rc & 0xff) == SQLITE_BUSY;
 
-  if (stopped && (why == HF_STOP_CANCEL || hf_cancel_fired(lease->cancel)))
-    return hf_fail(HOLDFAST_CANCELLED, "pool %s: cancelled at %s", pool->config.name, what);
-  if (stopped && why == HF_STOP_CLOSE)
-    return hf_fail(HOLDFAST_CLOSED, "pool %s: closed at %s", pool->config.name, what);
+  rc = hf_lease_explain(lease, rc, what);
+  if (rc < 0) return rc;
   if ((rc & 0xff) == SQLITE_BUSY && lease->own_reader)
     return hf_fail(HOLDFAST_REENTRANT, "pool %s: %s waits for a read transaction of this very thread",
                    pool->config.name, what);
@@ -70,7 +66,7 @@ static int begin(holdfast_lease *lease)
     hf_connection_close(lease, rc == SQLITE_READONLY_DBMOVED);
     if (rc == SQLITE_READONLY_DBMOVED) hf_pool_reopen(lease->pool, epoch, rc);
     rc = hf_connection_usable(lease);
-    if (rc) return rc;
+    if (rc) return hf_lease_explain(lease, rc, texts[which]);
     rc = run(lease, which);
   }
   return rc ? explain(lease, rc, texts[which]) : 0;

@@ -174,6 +174,39 @@ static void a_cancel_ends_waits_and_statements(void **state)
   assert_int_equal(holdfast_pool_close(pool, 0), 0);
 }
 
+/* The shot falls into the set-up of a connection, and is forgotten before anybody looks. */
+static int is_shot(sqlite3 *db, int mode, void *cancel)
+{
+  sqlite3_stmt *stmt;
+  int rc;
+
+  if (mode == HOLDFAST_WRITE) return 0;
+  if (sqlite3_prepare_v2(db, "SELECT 1 UNION ALL SELECT 2", -1, &stmt, NULL)) return SQLITE_ERROR;
+  rc = sqlite3_step(stmt);
+  holdfast_cancel_fire(cancel);
+  holdfast_cancel_reset(cancel);
+  if (rc == SQLITE_ROW) rc = sqlite3_step(stmt);
+  sqlite3_finalize(stmt);
+  return rc;
+}
+
+static void a_cancel_in_the_set_up_of_a_connection_is_called_that(void **state)
+{
+  holdfast_options wait = waits(20000, "cancelled");
+  holdfast_pool_config config = {.struct_size = sizeof config, .readers = 2, .on_connect = is_shot};
+  holdfast_lease *lease;
+  holdfast_pool *pool;
+
+  (void)state;
+  assert_int_equal(holdfast_cancel_new(&wait.cancel), 0);
+  config.on_connect_arg = wait.cancel;
+  (void)remove("q.db");
+  pool = lane_pool("q.db", &config);
+  assert_int_equal(holdfast_acquire_with(pool, HOLDFAST_READ, &wait, &lease), HOLDFAST_CANCELLED);
+  assert_int_equal(holdfast_pool_close(pool, 0), 0);
+  holdfast_cancel_free(wait.cancel);
+}
+
 /* A pool of one connection: reads and writes take turns, and a read cannot write. */
 static void one_connection_serves_both_lanes(void **state)
 {
@@ -262,6 +295,7 @@ int main(void)
       cmocka_unit_test(the_first_in_the_queue_is_not_passed_in_strict_order),
       cmocka_unit_test(the_releaser_may_pass_within_the_window_and_not_after),
       cmocka_unit_test(a_cancel_ends_waits_and_statements),
+      cmocka_unit_test(a_cancel_in_the_set_up_of_a_connection_is_called_that),
       cmocka_unit_test(one_connection_serves_both_lanes),
       cmocka_unit_test(a_reader_refuses_to_write),
       cmocka_unit_test(a_lease_may_outlive_its_pool),
