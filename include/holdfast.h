@@ -867,7 +867,9 @@ typedef struct holdfast_lane_stats {
   int64_t waited;      /* of these, after a wait */
   int64_t timeouts, cancelled, reentrant;
   int64_t wait_ns, wait_p50_ns, wait_p99_ns, wait_p999_ns, wait_max_ns; /* of those that waited */
-  int64_t hold_ns, hold_p50_ns, hold_p99_ns, hold_p999_ns, hold_max_ns; /* acquire to release */
+  int64_t hold_ns, hold_p50_ns, hold_p99_ns, hold_p999_ns,
+      hold_max_ns;       /* acquire to release; of leases that
+end within some milliseconds and that nobody waits for, one in seven is timed */
   int64_t longest_ms;    /* the lease that is out for longest, 0 = none */
   char longest_tag[64];  /* its tag */
   char longest_sql[160]; /* the statement that it began last, cut */

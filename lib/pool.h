@@ -38,7 +38,7 @@ typedef struct hf_histogram {
   uint32_t bucket[HF_BUCKETS];
 } hf_histogram;
 
-void hf_histogram_add(hf_histogram *to, int64_t ns);
+void hf_histogram_add(hf_histogram *to, int64_t ns, int64_t weight); /* it stands for so many */
 int64_t hf_histogram_at(const hf_histogram *from, int per_mille);
 
 /* ---------------------------------------------------------------- statements */
@@ -138,7 +138,7 @@ struct hf_lane {
   int open, out;               /* out: leased, also while it is being opened or closed */
   hf_waiter *head, *tail;
   int waiting;
-  int64_t acquired, timeouts, cancelled, reentrant;
+  int64_t acquired, given, timeouts, cancelled, reentrant; /* given: back */
   hf_histogram wait, hold;
 };
 
@@ -225,7 +225,8 @@ struct holdfast_pool {
 void hf_process_start(void);
 unsigned hf_process(void);
 uint64_t hf_thread(void);
-int64_t hf_now(void); /* CLOCK_MONOTONIC, ns */
+int64_t hf_now(void);        /* CLOCK_MONOTONIC, ns */
+int64_t hf_now_coarse(void); /* never later, at most some milliseconds earlier, and quicker */
 int hf_cond_init(pthread_cond_t *cond);
 int hf_cond_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t ns); /* 0 or ETIMEDOUT */
 static inline bool hf_forked(const holdfast_pool *pool)

@@ -22,12 +22,12 @@ static int64_t end_of(int bucket)
   return ((int64_t)(HF_STEPS + bucket % HF_STEPS + 1) << (top - 2)) - 1;
 }
 
-void hf_histogram_add(hf_histogram *to, int64_t ns)
+void hf_histogram_add(hf_histogram *to, int64_t ns, int64_t weight)
 {
-  to->count++;
-  to->sum += ns;
+  to->count += weight;
+  to->sum += ns * weight;
   if (ns > to->max) to->max = ns;
-  to->bucket[bucket_of(ns)]++;
+  to->bucket[bucket_of(ns)] += (uint32_t)weight;
 }
 
 int64_t hf_histogram_at(const hf_histogram *from, int per_mille)

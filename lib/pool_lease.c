@@ -50,7 +50,8 @@ int hf_acquire(holdfast_pool *pool, const hf_want *want, holdfast_lease **out)
 
   if (rc) return rc;
   if (want->cancel) hf_cancel_join(want->cancel, lease);
-  rc = hf_lease_explain(lease, hf_connection_usable(lease), "acquire");
+  rc = hf_connection_usable(lease);
+  if (rc || want->cancel) rc = hf_lease_explain(lease, rc, "acquire");
   if (!rc && want->cancel) sqlite3_progress_handler(lease->db, OPS_BETWEEN_LOOKS, fired, want->cancel);
   if (rc) {
     hf_cancel_leave(lease);
@@ -176,7 +177,7 @@ static void report(holdfast_lease *lease, const hf_said *about, int kind, const 
 typedef struct hf_findings {
   bool unclean, discard, leaked;
   unsigned moved_epoch; /* 0 = not moved */
-  hf_said said;
+  hf_said said;         /* set if one of the first three is */
 } hf_findings;
 
 /* What reports say about it: before anything is cleaned, because that runs statements, too. */
@@ -227,8 +228,10 @@ static void count(holdfast_pool *pool, const hf_findings *found)
 int hf_release(holdfast_lease *lease)
 {
   holdfast_pool *pool = lease->pool;
-  hf_findings found = {0};
+  hf_findings found;
 
+  found.unclean = found.discard = found.leaked = false; /* the rest is long, and seldom needed */
+  found.moved_epoch = 0;
   if (lease->cancel && lease->db) sqlite3_progress_handler(lease->db, 0, NULL, NULL);
   if (lease->db) {
     hf_lease_freeze(lease, true);

@@ -75,6 +75,16 @@ int64_t hf_now(void)
   return (int64_t)now.tv_sec * HF_S + now.tv_nsec;
 }
 
+int64_t hf_now_coarse(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+  struct timespec now;
+
+  if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0) return (int64_t)now.tv_sec * HF_S + now.tv_nsec;
+#endif
+  return hf_now();
+}
+
 int hf_cond_init(pthread_cond_t *cond)
 {
   pthread_condattr_t how;

@@ -207,6 +207,27 @@ static void a_cancel_in_the_set_up_of_a_connection_is_called_that(void **state)
   holdfast_cancel_free(wait.cancel);
 }
 
+/* Not every short lease is timed, but every long one, and the short ones count for those that are not. */
+static void a_long_lease_is_timed_among_many_short_ones(void **state)
+{
+  holdfast_pool *pool = fresh(2, 0);
+  holdfast_stats stats = {.struct_size = sizeof stats};
+  holdfast_lease *lease;
+
+  (void)state;
+  for (int i = 0; i < 2000; i++) {
+    assert_int_equal(holdfast_acquire(pool, HOLDFAST_READ, 0, &lease), 0);
+    if (i == 1000) lane_nap(50);
+    assert_int_equal(holdfast_release(lease), 0);
+  }
+  assert_int_equal(holdfast_pool_stats(pool, &stats), 0);
+  assert_int_equal(stats.read.acquired, 2000);
+  assert_true(stats.read.hold_max_ns >= 50000000);
+  assert_true(stats.read.hold_ns >= stats.read.hold_max_ns);
+  assert_true(stats.read.hold_p50_ns > 0 && stats.read.hold_p50_ns < 50000000);
+  assert_int_equal(holdfast_pool_close(pool, 0), 0);
+}
+
 /* A pool of one connection: reads and writes take turns, and a read cannot write. */
 static void one_connection_serves_both_lanes(void **state)
 {
@@ -279,7 +300,7 @@ static void percentiles_are_at_most_a_quarter_too_high(void **state)
   static hf_histogram counted;
 
   (void)state;
-  for (int64_t ns = 1; ns <= 1000000; ns += 7) hf_histogram_add(&counted, ns);
+  for (int64_t ns = 1; ns <= 1000000; ns += 7) hf_histogram_add(&counted, ns, 1);
   assert_in_range(hf_histogram_at(&counted, 500), 500000, 625000);
   assert_in_range(hf_histogram_at(&counted, 990), 990000, 1000000);
   assert_int_equal(counted.max, 1 + (999999 / 7) * 7);
@@ -296,6 +317,7 @@ int main(void)
       cmocka_unit_test(the_releaser_may_pass_within_the_window_and_not_after),
       cmocka_unit_test(a_cancel_ends_waits_and_statements),
       cmocka_unit_test(a_cancel_in_the_set_up_of_a_connection_is_called_that),
+      cmocka_unit_test(a_long_lease_is_timed_among_many_short_ones),
       cmocka_unit_test(one_connection_serves_both_lanes),
       cmocka_unit_test(a_reader_refuses_to_write),
       cmocka_unit_test(a_lease_may_outlive_its_pool),
