@@ -17,6 +17,7 @@
  *   threads N M PATH   N threads with a connection each make M commits each: how many were acknowledged
  *   fork            a child writes through the connection: the code that it got
  *   stray PATH      open and close the file, as some other code of a program may do
+ *   first SQL       what the next storm begins with, when it can
  *   storm WHO LOG   write and read until a line comes in; each outcome is a line of LOG, written at once
  *   found LOG       how many of LOG's commits there are and how many of them are not found, its errors, torn
  * reads reads N         N read transactions, each in a cache of its own stop-at-unlink  before it next
@@ -36,7 +37,7 @@
 enum { BUSY_MS = 3000 };
 
 sqlite3 *agent_db;
-char agent_values[AGENT_LINE_BYTES];
+char agent_values[AGENT_LINE_BYTES], agent_first[AGENT_LINE_BYTES];
 static long writes_left; /* 0: not armed */
 static int stop_at_unlink;
 static sqlite3 *other;
@@ -274,6 +275,10 @@ static void obey(char *line)
   } else if (strcmp(line, "stray") == 0 && rest != NULL) {
     agent_values[0] = '\0';
     answer(stray(rest));
+  } else if (strcmp(line, "first") == 0 && rest != NULL) {
+    (void)snprintf(agent_first, sizeof agent_first, "%s", rest);
+    agent_values[0] = '\0';
+    answer(SQLITE_OK);
   } else if (strcmp(line, "storm") == 0 && rest != NULL && strchr(rest, ' ') != NULL && agent_db != NULL) {
     char *log = strchr(rest, ' ');
 

@@ -10,7 +10,8 @@ enum { AGENT_LINE_BYTES = 8192 };
 
 extern sqlite3 *agent_db;
 extern char agent_values[AGENT_LINE_BYTES];
-int agent_sql(const char *text); /* all rows go to agent_values */
+extern char agent_first[AGENT_LINE_BYTES]; /* the command `first` */
+int agent_sql(const char *text);           /* all rows go to agent_values */
 
 /* work.c: the commands of these names; each returns a result code */
 int work_commits(long n, const char *who);

@@ -28,12 +28,11 @@ void kit_fail(const char *format, ...)
   exit(1);
 }
 
-kit_agent kit_start(const char *shim, const char *client)
+kit_agent kit_spawn(const char *shim, const char *client)
 {
   const char *argv[6] = {"agent"};
   int n = 1, down[2], up[2];
   kit_agent agent;
-  const char *hello;
 
   if (shim != NULL) {
     argv[n++] = "--shim";
@@ -58,8 +57,21 @@ kit_agent kit_start(const char *shim, const char *client)
   (void)close(up[1]);
   agent.to = down[1];
   agent.from = up[0];
-  hello = kit_hear(&agent);
+  return agent;
+}
+
+void kit_ready(const kit_agent *agent)
+{
+  const char *hello = kit_hear(agent);
+
   if (strcmp(hello, "ok ready") != 0) kit_fail("agent: %s", hello);
+}
+
+kit_agent kit_start(const char *shim, const char *client)
+{
+  kit_agent agent = kit_spawn(shim, client);
+
+  kit_ready(&agent);
   return agent;
 }
 

@@ -18,6 +18,9 @@ typedef struct kit_agent {
 
 /* Start an agent. shim NULL: plain SQLite. client NULL: on this machine. */
 kit_agent kit_start(const char *shim, const char *client);
+/* The same in two steps: to start it, and to wait until it is loaded. */
+kit_agent kit_spawn(const char *shim, const char *client);
+void kit_ready(const kit_agent *agent);
 
 /* Send one command (without waiting), and wait for its answer. The answer lives until the next kit_hear(). */
 void kit_tell(const kit_agent *agent, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -9,17 +9,17 @@ lab_title() {
   case $1 in nfs3) echo NFSv3 ;; nfs40) echo NFSv4.0 ;; nfs4) echo NFSv4.2 ;; esac
 }
 
-# job_network RUNS SECONDS ROUNDS TRANSACTIONS PAIRS PART,PART...
+# job_network FIRST LAST SECONDS ROUNDS TRANSACTIONS PAIRS PART: FIRST to LAST are the numbers of the storms; one number
+# twice: that many.
 job_network() {
-  runs=$1 storm_seconds=$2 rounds=$3 commits=50 transactions=$4 pairs=$5 parts=$6 case_seconds=1200
+  first_run=$1 last_run=$2 storm_seconds=$3 rounds=$4 commits=50 transactions=$5 pairs=$6 case_seconds=1200
+  [ "$first_run" != "$last_run" ] || first_run=1
   lab_servers
   lab_mounts | grep '^nfs[0-9]* ' >"$LAB/mounts"
   while read -r name class rule clients; do
     lab_ready </dev/null || { say "$name: $lab_why" "# bad" && return; }
   done <"$LAB/mounts"
-  for part in storms-full storms-off crashes outages costs; do
-    case ,$parts, in *,"$part",*) "network_${part%-*}" "${part#*-}" ;; esac
-  done
+  "network_${7%-*}" "${7#*-}"
 }
 
 # network_all FUNCTION WORDS...: for each mount, with name and rule set
@@ -27,14 +27,14 @@ network_all() {
   while read -r name class rule clients; do "$@" </dev/null; done <"$LAB/mounts"
 }
 
-# One storm of each version at the same time; what they print is added to LAB/storm-MOUNT-SYNC-SIDE.
+# One storm of each version at the same time; what they print is added to LAB_WORK/storms/MOUNT-SYNC-SIDE.
 network_storm() { # SYNC SIDE SHIM RUN
   running=
   while read -r name class rule clients; do
     (
       export CASE_SEED="$4"
       words="$storm_seconds $1 delete" program=storm
-      lab_program "$3" >>"$LAB/storm-$name-$1-$2"
+      lab_program "$3" >>"$LAB_WORK/storms/$name-$1-$2"
     ) </dev/null &
     running="$running $!"
   done <"$LAB/mounts"
@@ -44,11 +44,11 @@ network_storm() { # SYNC SIDE SHIM RUN
 
 network_storms() { # SYNC
   say "## Four processes on two clients, one killed every second, synchronous=$1" "" \
-    "$runs runs of $storm_seconds s each, DELETE mode. \"Bad\" = a run with a commit that was acknowledged and is not there, or with" \
+    "Runs of $storm_seconds s each, DELETE mode. \"Bad\" = a run with a commit that was acknowledged and is not there, or with" \
     "half a transaction seen; errors are calls that failed otherwise than with \"database is locked\"." "" \
     "| mount | | runs | bad | commits | missing | torn reads | errors | kills |" "|---|---|---|---|---|---|---|---|---|"
-  run=1
-  while [ $run -le "$runs" ]; do
+  run=$first_run
+  while [ "$run" -le "$last_run" ]; do
     network_storm "$1" stock "" $run
     network_storm "$1" holdfast "$LAB_SHIM" $((run + 1000))
     run=$((run + 1))
@@ -66,9 +66,9 @@ network_storm_row() { # SYNC SIDE
       bad += $3 > 0 || $5 > 0 || /damaged/; next }
     { unended++ }
     END { printf "%d | %d | %d | %d | %d | %d | %d |%s", runs, bad, c, m, t, e, k, unended ? " " unended " did not end" : "" }
-  ' "$LAB/storm-$name-$1-$2")
+  ' "$LAB_WORK/storms/$name-$1-$2")
   say "| $(lab_title "$name") | $2 | $row"
-  case "$2 $row" in "holdfast $runs | 0 | "*) ;; holdfast*) say "# bad" ;; esac
+  case "$2 $row" in "holdfast $last_run | 0 | "*) ;; holdfast*) say "# bad" ;; esac
 }
 
 # network_row CASE TITLE: one case on the mount $name, both sides

@@ -10,8 +10,10 @@
 set -u
 lab_here=$(cd "$(dirname "$0")" && pwd)
 . "$lab_here/boot.sh"
+. "$lab_here/page.sh"
 
-seconds=890 rounds=10 commits=50 case_seconds=100 only='' wanted='' tables='' runs=20 all_tables=storms-full,storms-off,crashes,outages,costs
+seconds=890 rounds=10 commits=50 case_seconds=100 only='' wanted='' tables='' runs=20
+all_tables='storms-full storms-off crashes outages costs delays'
 [ -z "${HF_LONG:-}" ] || seconds=7200 rounds=100 commits=1000 case_seconds=1200
 while [ $# -gt 0 ]; do
   case $1 in
@@ -36,24 +38,32 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# The tables, by a kernel of their own. 1 if holdfast did worse than it should or the kernel stopped.
+page_head() {
+  echo "# NFS: what is lost, and what it costs"
+  echo
+  echo "Written by \`tests/lab/run.sh --tables\` (part of \`make long\`), part by part: kernel clients and a kernel server in"
+  echo "user-mode Linux 6.1, two clients, one processor for all. docs/mounts.md and docs/failures.md (F24..F26) say what it"
+  echo "means."
+  echo
+}
+
+# The tables, each by a kernel of its own. 1 if holdfast did worse than it should or a kernel stopped. LAB_RUNS is a
+# number of storms, or a piece of them: with LAB_RAW=FOLDER, where their results stay, 1-5 and later 6-20 make 20.
 network_tables() {
   [ -n "$LAB_SHIM" ] || { echo "no holdfast.so in ${HF_BUILD:-HF_BUILD, which is not set}" >&2; return 1; }
-  [ "$1" = all ] && parts=$all_tables || parts=$1
-  : "${LAB_RUNS:=$runs}"
-  lab_run network 14000 "$LAB_RUNS" 15 20 300 5 "$parts" || { echo "the lab kernel stopped on the way"; return 1; }
-  [ "$1" = all ] && {
-    echo "# NFS: what is lost, and what it costs"
-    echo
-    echo "Written by \`tests/lab/run.sh --tables\` (part of \`make long\`): kernel clients and a kernel server in user-mode"
-    echo "Linux 6.1, two clients, one processor for all. docs/mounts.md and docs/failures.md (F24..F26) say what it means."
-    echo
-    echo "- $(date +%Y-%m-%d), commit $(git -C "$lab_here" rev-parse --short HEAD 2>/dev/null || echo '?')," \
-      "holdfast $(cat "$lab_here/../../VERSION"), SQLite $(sqlite3 --version | cut -d ' ' -f 1)"
-    echo
-    grep -v '^# ' "$LAB_WORK/out"
-  } >"$lab_here/../../docs/figures/network.md"
-  ! grep -q '^# bad' "$LAB_WORK/out"
+  [ "$1" = all ] && parts=$all_tables || parts=$(echo "$1" | tr , ' ')
+  : "${LAB_RUNS:=$runs}" "${LAB_RAW:=$LAB_WORK/raw}"
+  mkdir -p "$LAB_RAW" && rm -rf "$LAB_WORK/storms" && cp -r "$LAB_RAW" "$LAB_WORK/storms" || return
+  bad=0
+  for part in $parts; do
+    lab_run network 7000 "${LAB_RUNS%-*}" "${LAB_RUNS#*-}" 15 20 100 5 "$part" ||
+      { echo "$part: the lab kernel stopped on the way" && bad=1 && continue; }
+    cp "$LAB_WORK/storms"/* "$LAB_RAW/" 2>/dev/null
+    sed -e '/^# /d' -e "3s|^|$(page_stamp).\n\n|" "$LAB_WORK/out" >"$LAB_WORK/part"
+    page_put "$lab_here/../../docs/figures/network.md" "$all_tables" "$part" "$LAB_WORK/part"
+    ! grep -q '^# bad' "$LAB_WORK/out" || bad=1
+  done
+  return $bad
 }
 
 lab_make_work

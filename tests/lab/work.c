@@ -111,6 +111,7 @@ int work_storm(const char *who, const char *log)
   log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log_fd < 0) return SQLITE_CANTOPEN;
   (void)sqlite3_busy_timeout(agent_db, COMMIT_BUSY_MS);
+  while (!line_is_waiting() && agent_sql(agent_first) != SQLITE_OK) continue; /* busy, for ten seconds each */
   for (n = 0; !line_is_waiting(); n++) {
     int rc;
 
