@@ -87,17 +87,23 @@ column() { cut -d' ' -f"$3" "$fast/$1.$2"; }
 ratio_of() { paste <(column "$1" pool "$2") <(column "$1" own "$2") | awk '{ print ($2 > 0 ? $1 / $2 : 0) }' | median; }
 fairness() { awk '{ print ($3 > 0 ? $2 / $3 : 1e9) }' "$fast/$1.$2" | median; }
 
+wait_row() { # KIND-MODE COLUMN NAME MARK
+  local wait
+  wait=$(ratio_of "$1" "$2")
+  printf '| %s | %.1f ms | %.1f ms | %.3g | %s |\n' "$3" "$(column "$1" pool "$2" | median | awk '{ print $1 / 1000 }')" \
+    "$(column "$1" own "$2" | median | awk '{ print $1 / 1000 }')" "$wait" "$([ -z "$4" ] || mark "$wait" '<=' "$4")"
+}
+
 summary() { # KIND-MODE FAIR-MARK WAIT-COLUMN WAIT-NAME WAIT-MARK
-  local speed fair wait
-  speed=$(ratio_of "$1" 1) fair=$(fairness "$1" pool) wait=$(ratio_of "$1" "$3")
+  local speed fair
+  speed=$(ratio_of "$1" 1) fair=$(fairness "$1" pool)
   echo
   echo "| median of $RUNS runs | holdfast | a connection each | ratio of each run, median | mark |"
   echo "|---|---|---|---|---|"
   printf '| commits per second | %.0f | %.0f | %.2f | %s |\n' "$(column "$1" pool 1 | median)" "$(column "$1" own 1 | median)" \
     "$speed" "$(mark "$speed" '>=' 1)"
   printf '| most / least commits of a writer | %.3g | %.3g | | %s |\n' "$fair" "$(fairness "$1" own)" "$(mark "$fair" '<=' "$2")"
-  printf '| %s | %.1f ms | %.1f ms | %.3g | %s |\n' "$4" "$(column "$1" pool "$3" | median | awk '{ print $1 / 1000 }')" \
-    "$(column "$1" own "$3" | median | awk '{ print $1 / 1000 }')" "$wait" "$(mark "$wait" '<=' "$5")"
+  wait_row "$1" "$3" "$4" "$5"
 }
 
 report() {
@@ -130,9 +136,11 @@ report() {
   echo "On $(stat -f -c %T "$disk"), $PROCESS_SECONDS s each, one pool in each process."
   echo
   writers processes delete "$PROCESS_SECONDS" "$disk" pool own
-  summary processes-delete 2 6 'wait for the write lock, 99.9 %' 0.1
+  summary processes-delete 2 9 'wait for the write lock, 99.9 %, of the writer in the middle' 0.1
+  wait_row processes-delete 6 'the same over all waits of all writers' ''
   echo
   echo "Where a writer of plain SQLite gets in once, its wait ended with the run: it would have been longer in a longer one."
+  echo "Over all waits, those of the one writer that gets everything hide the others'."
   echo
   echo "## A reader that pins the WAL (F12)"
   echo

@@ -126,7 +126,7 @@ typedef struct hf_waiter {
   const hf_want *want;
   holdfast_lease *given; /* handed over */
   bool woken;            /* told that a connection is free: one wake-up is under way */
-  int64_t since_ns;
+  int64_t first_ns;      /* since when it is the first in the queue */
   struct hf_waiter *cancel_next, *cancel_prev; /* under cancel->mutex */
 } hf_waiter;
 

@@ -2,14 +2,16 @@
  * pool_queue.c - who gets which connection, and in what order.
  *
  * Nearly first come, first served: whoever comes while a connection is free takes it, even if somebody waits,
- * as long as the first in the queue has waited for less than handoff_ns (1 ms). After that the connection is
- * handed over: it goes from the one who releases it to the first, and nobody can pass. Strict order would
+ * as long as the first in the queue has been that for less than handoff_ns (1 ms). After that the connection
+ * is handed over: it goes from the one who releases it to the first, and nobody can pass. Strict order would
  * switch threads for each short transaction and halve the throughput; no order at all lets one thread starve.
  *
  * Every waiter sleeps on a condition of its own and exactly one is woken. No wake-up is lost, because of one
- * rule: while a connection is free and somebody waits, the first in the queue is awake or has been signalled.
- * Who keeps it: give() signals the first when it leaves a connection free; whoever leaves the queue, for
- * whatever reason, calls pass_on(); a newcomer looks before it sleeps.
+ * rule: while a connection is free and somebody waits, the first in the queue is awake, has been signalled,
+ * or looks by itself within VAIN_NS. Who keeps it: give() signals the first when it leaves a connection free;
+ * whoever leaves the queue, for whatever reason, calls pass_on(); a newcomer looks before it sleeps. The
+ * third is for one that was woken and found that somebody had passed: who passes once does it again and
+ * again, and to wake it each time would cost as much as the transactions do.
  *
  * Opening and closing connections is left to pool_lease.c, without the mutex.
  */
@@ -21,6 +23,7 @@
 #include "pool_cancel.h"
 
 enum { TIMED_FIRST = 100, TIMED_EVERY = 7 }; /* leases of a lane, see count_hold() */
+enum { VAIN_NS = 1000000 };                  /* who was woken in vain sleeps for so long */
 
 /* ---------------------------------------------------------------- connections of a lane */
 
@@ -105,6 +108,7 @@ static holdfast_lease *take_free(hf_lane *lane, const hf_want *want, int64_t now
 static void enqueue(hf_lane *lane, hf_waiter *waiter)
 {
   waiter->prev = lane->tail;
+  waiter->first_ns = waiter->want->now_ns; /* overwritten unless it is the first at once */
   if (lane->tail)
     lane->tail->next = waiter;
   else
@@ -113,12 +117,14 @@ static void enqueue(hf_lane *lane, hf_waiter *waiter)
   lane->waiting++;
 }
 
-static void dequeue(hf_lane *lane, hf_waiter *waiter)
+static void dequeue(hf_lane *lane, hf_waiter *waiter, int64_t now)
 {
-  if (waiter->prev)
+  if (waiter->prev) {
     waiter->prev->next = waiter->next;
-  else
+  } else {
     lane->head = waiter->next;
+    if (lane->head) lane->head->first_ns = now;
+  }
   if (waiter->next)
     waiter->next->prev = waiter->prev;
   else
@@ -212,14 +218,30 @@ static bool holds_one(const hf_lane *lane, uint64_t thread)
 static bool may_pass(const holdfast_pool *pool, const hf_lane *lane, const hf_want *want)
 {
   if (!lane->head) return true;
-  return !want->polite && want->now_ns - lane->head->since_ns < pool->config.handoff_ns;
+  return !want->polite && want->now_ns - lane->head->first_ns < pool->config.handoff_ns;
+}
+
+/* True: the time is up. While `woken` is set nobody signals because of a free connection: this one looks
+ * itself. */
+static bool sleep_in_queue(holdfast_pool *pool, hf_waiter *me, int64_t until)
+{
+  int64_t look = me->woken ? hf_now() + VAIN_NS : until;
+
+  if (look >= until) {
+    me->woken = false;
+    return hf_cond_until(&me->wake, &pool->mutex, until) != 0;
+  }
+  if (hf_cond_until(&me->wake, &pool->mutex, look)) me->woken = false;
+  return false;
 }
 
 static int wait_in_queue(holdfast_pool *pool, hf_lane *lane, hf_waiter *me, holdfast_lease **out)
 {
   const hf_want *want = me->want;
   int64_t until = want->now_ns + want->wait_ns;
-  int rc = 0, timed_out = 0;
+  bool timed_out = false;
+  int64_t now;
+  int rc = 0;
 
   enqueue(lane, me);
   if (pool->checking && lane == &pool->write && !want->polite) holdfast_health_yield(pool->checking);
@@ -231,15 +253,15 @@ static int wait_in_queue(holdfast_pool *pool, hf_lane *lane, hf_waiter *me, hold
       rc = HOLDFAST_TIMEOUT;
       break;
     }
-    me->woken = false;
-    timed_out = hf_cond_until(&me->wake, &pool->mutex, until);
+    timed_out = sleep_in_queue(pool, me, until);
   }
   *out = me->given; /* handed over: whatever else happened meanwhile, it is ours and has to be given back */
   if (*out) {
     rc = 0;
   } else {
-    dequeue(lane, me);
-    if (!rc) *out = take_free(lane, want, hf_now());
+    now = hf_now();
+    dequeue(lane, me, now);
+    if (!rc) *out = take_free(lane, want, now);
     pass_on(lane);
   }
   return rc;
@@ -247,7 +269,7 @@ static int wait_in_queue(holdfast_pool *pool, hf_lane *lane, hf_waiter *me, hold
 
 static int queue_up(holdfast_pool *pool, hf_lane *lane, const hf_want *want, holdfast_lease **out)
 {
-  hf_waiter me = {.pool = pool, .want = want, .since_ns = want->now_ns};
+  hf_waiter me = {.pool = pool, .want = want};
   int64_t now;
   int rc;
 
@@ -327,8 +349,8 @@ bool hf_queue_give(holdfast_lease *lease)
   }
   now = count_hold(lane, lease);
   head = lane->head;
-  if (head && !pool->closing && now - head->since_ns >= pool->config.handoff_ns) {
-    dequeue(lane, head);
+  if (head && !pool->closing && now - head->first_ns >= pool->config.handoff_ns) {
+    dequeue(lane, head, now);
     lend(lease, head->want, now);
     head->given = lease;
     pthread_cond_signal(&head->wake);
