@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guard.h"
 #include "holders.h"
 
 static int base_control(hf_node *node, int op, void *arg)
@@ -72,6 +73,10 @@ static __attribute__((noinline)) int control(sqlite3_file *file, int op, void *a
     /* A mapped page of a file that others change through a server is not what the server has. */
     if (!node->wal_allowed && *(sqlite3_int64 *)arg > 0) *(sqlite3_int64 *)arg = 0;
     return base_control(node, op, arg);
+  case SQLITE_FCNTL_HAS_MOVED:
+    if (!hf_guard_just_seen(node)) return base_control(node, op, arg);
+    *(int *)arg = 0;
+    return SQLITE_OK;
   case HOLDFAST_FCNTL_MOUNT: return mount_of(node, arg);
   case HOLDFAST_FCNTL_HOLDERS: return holders_of(node, arg);
   default: return base_control(node, op, arg);
@@ -82,7 +87,8 @@ static __attribute__((noinline)) int control(sqlite3_file *file, int op, void *a
 int hf_xFileControl(sqlite3_file *file, int op, void *arg)
 {
   static const uint64_t looked_at = 1ull << SQLITE_FCNTL_PRAGMA | 1ull << SQLITE_FCNTL_VFSNAME |
-                                    1ull << SQLITE_FCNTL_PDB | 1ull << SQLITE_FCNTL_MMAP_SIZE;
+                                    1ull << SQLITE_FCNTL_PDB | 1ull << SQLITE_FCNTL_MMAP_SIZE |
+                                    1ull << SQLITE_FCNTL_HAS_MOVED;
   sqlite3_file *base = hf_base_of(file);
 
   if ((unsigned)op >= 64 || looked_at >> op & 1) return control(file, op, arg);

@@ -210,10 +210,31 @@ static int rollback_identity(hf_node *node)
   struct stat st;
 
   if (node->journal_unsafe || !node->self.known) return SQLITE_OK;
+  node->seen_ticks = hf_ticks();
   if (HF_LIKELY(stat(node->path, &st) == 0 && (uint64_t)st.st_ino == node->self.inode &&
                 (uint64_t)st.st_dev == node->self.device))
     return SQLITE_OK;
+  node->seen_ticks = 0;
   return compare(node, &node->self, "", false);
+}
+
+/*
+ * SQLite asks HAS_MOVED, a stat() of the same name, right before it creates the journal; in a statement of
+ * its own that is some microseconds after RESERVED. Between its own stat() and its open() lies a gap of the
+ * same kind, which nothing closes; ours must not be wider than such a gap can be anyway. What guards the
+ * database is the look at EXCLUSIVE, and that is never left out.
+ */
+enum { JUST_US = 50 };
+
+bool hf_guard_just_seen(const hf_node *node)
+{
+  static _Atomic uint64_t limit;
+  uint64_t just = atomic_load_explicit(&limit, memory_order_relaxed);
+
+  if (HF_UNLIKELY(!just))
+    atomic_store_explicit(&limit, just = hf_ticks_of_us_if_known(JUST_US), memory_order_relaxed);
+  return node->seen_ticks && atomic_load_explicit(&node->reserved, memory_order_relaxed) &&
+         hf_ticks() - node->seen_ticks < just;
 }
 
 static __attribute__((noinline)) int look_at_all(hf_node *node, hf_directory now)

@@ -48,6 +48,8 @@ static inline int hf_guard_written(hf_node *node, int rc, const char *what)
  * looks again.
  */
 int hf_guard_identity(hf_node *node, bool wal);
+/* Has this handle's RESERVED just seen that the name leads to the file? Then SQLite need not look again. */
+bool hf_guard_just_seen(const hf_node *node);
 /* At EXCLUSIVE in WAL mode, when nobody else has this inode open: may SQLite checkpoint and unlink the -wal?
  */
 int hf_guard_last_close(hf_node *node);

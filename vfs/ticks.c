@@ -38,6 +38,12 @@ double hf_tick_ns(void)
   return ticks ? (double)ns / (double)ticks : 1.0;
 }
 
+uint64_t hf_ticks_of_us_if_known(int us)
+{
+  hf_ticks_start();
+  return monotonic_ns() - first_ns < 1000000 ? 0 : (uint64_t)((double)us * 1e3 / hf_tick_ns());
+}
+
 uint64_t hf_ticks_of_ms(int ms)
 {
   return (uint64_t)((double)ms * 1e6 / hf_tick_ns());

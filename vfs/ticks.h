@@ -29,5 +29,7 @@ static inline uint64_t hf_ticks(void)
 void hf_ticks_start(void); /* once, as early as can be: the longer ago, the better a tick is known */
 double hf_tick_ns(void);   /* length of a tick; a first call right after the start takes a millisecond */
 uint64_t hf_ticks_of_ms(int ms); /* for limits */
+/* The same without ever waiting: 0 as long as a tick is not known well enough. */
+uint64_t hf_ticks_of_us_if_known(int us);
 
 #endif

@@ -161,6 +161,7 @@ struct hf_node {
   bool lost;                /* it was not, in this transaction: nothing of it is written any more */
   bool wal_allowed;         /* the base's shared memory and mmap are handed through */
   bool wal_exclusive;       /* WAL under locking_mode=EXCLUSIVE was asked for and can work here */
+  uint64_t seen_ticks;      /* when its name was last seen to lead to it, in rollback mode */
   atomic_bool reserved;     /* RESERVED was granted and not given back; kept only where WAL is not allowed */
   bool wal_found;           /* with wal_exclusive: it was in WAL mode when it was opened */
   bool fresh;               /* the existence of -journal and -wal is asked of the server */
