@@ -4,10 +4,18 @@
  *     load SHIM lockheavy FILE MODE INSERTS SELECTS
  *     load SHIM speedtest1 ARGUMENTS...        only where bench/run.sh built it with SQLite's speedtest1
  *
+ *     load SHIM syscall          nanoseconds of one that does nothing
+ *     load SHIM pairs DIRECTORY MODE PAIRS INSERTS SELECTS
+ *
  * SHIM: "bare", an extension's path (holdfast.so, SQLite's vfsstat.so), or "vfstrace=PATH", SQLite's
  * vfstrace, whose output is thrown away. MODE: delete or wal. Every INSERT is a transaction and every SELECT
  * reads one row, so locks are most of the work. Prints the nanoseconds that the load took, by the clock and
  * of processor time, without opening and closing.
+ *
+ * `pairs` is for machines that do other work: two processes, one bare, one with the shim, each with a
+ * database of its own, do the same small load by turns, PAIRS times, after each other within milliseconds, so
+ * that what the machine does besides slows both. Prints medians: bare ns, shim ns, ratio of a pair by the
+ * clock, its quartiles, ratio of processor time.
  */
 #include <dlfcn.h>
 #include <sqlite3.h>
@@ -15,7 +23,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static void give_up(const char *what, const char *why)
 {
@@ -85,25 +95,126 @@ static void each(sqlite3 *db, const char *sql, int count, int range)
   must(db, sqlite3_finalize(statement), sql);
 }
 
-static int lockheavy(char **argument)
+typedef struct times {
+  double wall, used;
+} times;
+
+static sqlite3 *begin_load(const char *path, const char *mode)
 {
-  int inserts = atoi(argument[2]), selects = atoi(argument[3]);
   char sql[100];
-  uint64_t start, used;
   sqlite3 *db = NULL;
 
-  must(db, sqlite3_open(argument[0], &db), argument[0]);
-  (void)snprintf(sql, sizeof sql, "PRAGMA journal_mode=%s", argument[1]);
+  must(db, sqlite3_open(path, &db), path);
+  (void)snprintf(sql, sizeof sql, "PRAGMA journal_mode=%s", mode);
   must(db, sqlite3_exec(db, sql, NULL, NULL, NULL), sql);
   must(db, sqlite3_exec(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT)", NULL, NULL, NULL),
        "CREATE TABLE");
-  start = now_ns(CLOCK_MONOTONIC);
-  used = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+  return db;
+}
+
+static times one_load(sqlite3 *db, int inserts, int selects)
+{
+  uint64_t start = now_ns(CLOCK_MONOTONIC), used = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+
   each(db, "INSERT INTO t(n) VALUES(?)", inserts, 1000000);
   each(db, "SELECT n FROM t WHERE id = ?", selects, inserts ? inserts : 1);
   used = now_ns(CLOCK_PROCESS_CPUTIME_ID) - used;
-  printf("%llu %llu\n", (unsigned long long)(now_ns(CLOCK_MONOTONIC) - start), (unsigned long long)used);
+  return (times){(double)(now_ns(CLOCK_MONOTONIC) - start), (double)used};
+}
+
+static int lockheavy(char **argument)
+{
+  sqlite3 *db = begin_load(argument[0], argument[1]);
+  times one = one_load(db, atoi(argument[2]), atoi(argument[3]));
+
+  printf("%.0f %.0f\n", one.wall, one.used);
   must(db, sqlite3_close(db), "close");
+  return 0;
+}
+
+/* ---------------------------------------------------------------- pairs */
+
+typedef struct worker {
+  int ask, answer; /* pipes */
+} worker;
+
+static worker start_worker(const char *shim, char **argument, const char *name)
+{
+  int ask[2], answer[2];
+  char path[4096], token;
+
+  if (pipe(ask) || pipe(answer)) give_up("pipe", "?");
+  if (fork() == 0) {
+    close(ask[1]); /* so that the end of the other is seen */
+    close(answer[0]);
+    start_shim(shim);
+    (void)snprintf(path, sizeof path, "%s/%s.db", argument[0], name);
+    sqlite3 *db = begin_load(path, argument[1]);
+    while (read(ask[0], &token, 1) == 1) {
+      times one = one_load(db, atoi(argument[3]), atoi(argument[4]));
+      if (write(answer[1], &one, sizeof one) != sizeof one) break;
+    }
+    _exit(sqlite3_close(db) != SQLITE_OK);
+  }
+  close(ask[0]);
+  close(answer[1]);
+  return (worker){ask[1], answer[0]};
+}
+
+static times turn_of(worker w)
+{
+  times one = {0};
+
+  if (write(w.ask, "", 1) != 1 || read(w.answer, &one, sizeof one) != sizeof one) give_up("worker", "gone");
+  return one;
+}
+
+static int by_size(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double sorted_at(double *values, int count, int percent)
+{
+  qsort(values, (size_t)count, sizeof *values, by_size);
+  return values[(count - 1) * percent / 100];
+}
+
+static int pairs(const char *shim, char **argument)
+{
+  int count = atoi(argument[2]);
+  double *values = calloc((size_t)count + 1, 4 * sizeof *values);
+  double *bare = values, *with = values + count, *wall = with + count, *used = wall + count;
+  worker a = start_worker("bare", argument, "bare"), b = start_worker(shim, argument, "shim");
+
+  if (!values || count < 1) give_up("pairs", "how many?");
+  for (int i = -20; i < count; i++) { /* the first ones warm up; who begins, changes */
+    times first = turn_of(i & 1 ? b : a), second = turn_of(i & 1 ? a : b);
+    times own = i & 1 ? first : second, base = i & 1 ? second : first;
+    if (i < 0) continue;
+    bare[i] = base.wall;
+    with[i] = own.wall;
+    wall[i] = own.wall / base.wall;
+    used[i] = own.used / base.used;
+  }
+  close(a.ask);
+  close(b.ask);
+  while (wait(NULL) > 0) continue;
+  printf("%.0f %.0f %.4f %.4f %.4f %.4f\n", sorted_at(bare, count, 50), sorted_at(with, count, 50),
+         sorted_at(wall, count, 50), sorted_at(wall, count, 25), sorted_at(wall, count, 75),
+         sorted_at(used, count, 50));
+  free(values);
+  return 0;
+}
+
+static int empty_call(void)
+{
+  enum { CALLS = 100000 };
+  uint64_t start = now_ns(CLOCK_MONOTONIC);
+
+  for (int i = 0; i < CALLS; i++) (void)getppid();
+  printf("%llu\n", (unsigned long long)((now_ns(CLOCK_MONOTONIC) - start) / CALLS));
   return 0;
 }
 
@@ -117,12 +228,15 @@ int main(int argc, char **argv)
     start_shim(argv[1]);
     return lockheavy(argv + 3);
   }
+  if (argc == 3 && strcmp(argv[2], "syscall") == 0) return empty_call();
+  if (argc == 8 && strcmp(argv[2], "pairs") == 0) return pairs(argv[1], argv + 3);
 #ifdef HF_SPEEDTEST1
   if (argc > 3 && strcmp(argv[2], "speedtest1") == 0) {
     start_shim(argv[1]);
     return speedtest1_main(argc - 2, argv + 2);
   }
 #endif
-  fprintf(stderr, "usage: load SHIM lockheavy FILE MODE INSERTS SELECTS\n");
+  fprintf(stderr, "usage: load SHIM lockheavy FILE MODE INSERTS SELECTS\n"
+                  "       load SHIM pairs DIRECTORY MODE PAIRS INSERTS SELECTS\n");
   return 64;
 }
