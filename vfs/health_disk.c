@@ -12,6 +12,7 @@
 
 #include "guard.h"
 #include "health.h"
+#include "nfs.h"
 #include "records.h"
 
 bool hf_disk_idle(const hf_api *api, sqlite3 *db, int statements)
@@ -101,6 +102,7 @@ int hf_locks_state(hf_node *node)
   if (!still_there(node, &node->self, "") || !still_there(node, &node->wal, "-wal") ||
       !still_there(node, &node->shm, "-shm"))
     return HF_LOCKS_LOST;
+  if (!hf_nfs_held(node)) return HF_LOCKS_LOST;
   device = (dev_t)node->self.device;
   inode = (ino_t)node->self.inode;
   switch (hf_record_verify(node->owner->slot, device, inode)) {

@@ -74,6 +74,11 @@ static int alive(hf_node *node)
   return hf_nfs_judge(node, SQLITE_IOERR_READ);
 }
 
+bool hf_nfs_held(hf_node *node)
+{
+  return !node->nfs.on || alive(node) == SQLITE_OK;
+}
+
 /* ---------------------------------------------------------------- the change counter */
 
 static void remember(hf_node *node)

@@ -30,6 +30,8 @@ void hf_nfs_methods(hf_node *node); /* in xOpen, when the methods have been chos
 int hf_nfs_unchanged(hf_node *node);
 /* After an I/O error: SQLITE_IOERR_LOCK (reported, latched) when the cause is a lost lock, else the error. */
 int hf_nfs_judge(hf_node *node, int rc);
+/* Under SHARED or more: does the server still know our locks? Asks it; a loss is reported and latched. */
+bool hf_nfs_held(hf_node *node);
 /* Before a journal is truncated, overwritten or deleted: SQLITE_OK, or SQLITE_IOERR_LOCK. */
 int hf_nfs_journal_ends(hf_node *node);
 int hf_nfs_deletes(hf_vfs *owner, const char *name);

@@ -20,8 +20,10 @@
  *   first SQL       what the next storm begins with, when it can
  *   storm WHO LOG   write and read until a line comes in; each outcome is a line of LOG, written at once
  *   found LOG       how many of LOG's commits there are and how many of them are not found, its errors, torn
- * reads reads N         N read transactions, each in a cache of its own stop-at-unlink  before it next
- * deletes a journal, say "stopped" and wait for a line close
+ *   reads N         N read transactions, each in a cache of its own
+ *   stop-at-unlink  before it next deletes a journal, say "stopped" and wait for a line
+ *   stop-after-steps N   when a statement has made N steps of SQLite's machine, do so
+ *   close
  */
 #include "agent.h"
 
@@ -39,7 +41,7 @@ enum { BUSY_MS = 3000 };
 sqlite3 *agent_db;
 char agent_values[AGENT_LINE_BYTES], agent_first[AGENT_LINE_BYTES];
 static long writes_left; /* 0: not armed */
-static int stop_at_unlink;
+static int stop_at_unlink, stop_in_statement;
 static sqlite3 *other;
 
 typedef ssize_t pwrite_fn(int, const void *, size_t, off_t);
@@ -68,17 +70,27 @@ static ssize_t counted_pwrite(int fd, const void *data, size_t size, off_t at)
 }
 
 /* The answer to the command comes later, so the asker hears two lines. */
-static int waiting_unlink(const char *path)
+static void stop_here(int *armed)
 {
   char line[16];
 
-  if (stop_at_unlink && strstr(path, "-journal") != NULL) {
-    stop_at_unlink = 0;
-    printf("stopped\n");
-    (void)fflush(stdout);                   /* as in obey() */
-    (void)!fgets(line, sizeof line, stdin); /* the end of input lets it go on, too */
-  }
+  *armed = 0;
+  printf("stopped\n");
+  (void)fflush(stdout);                   /* as in obey() */
+  (void)!fgets(line, sizeof line, stdin); /* the end of input lets it go on, too */
+}
+
+static int waiting_unlink(const char *path)
+{
+  if (stop_at_unlink && strstr(path, "-journal") != NULL) stop_here(&stop_at_unlink);
   return next_unlink(path);
+}
+
+static int waiting_step(void *unused)
+{
+  (void)unused;
+  if (stop_in_statement) stop_here(&stop_in_statement);
+  return 0;
 }
 
 /* Below whatever is loaded later: the shim overrides other calls, and chains to what it finds. */
@@ -290,6 +302,11 @@ static void obey(char *line)
     answer(work_reads(strtol(rest, NULL, 10)));
   } else if (strcmp(line, "stop-at-unlink") == 0) {
     stop_at_unlink = 1;
+    agent_values[0] = '\0';
+    answer(SQLITE_OK);
+  } else if (strcmp(line, "stop-after-steps") == 0 && rest != NULL && agent_db != NULL) {
+    stop_in_statement = 1;
+    sqlite3_progress_handler(agent_db, atoi(rest), waiting_step, NULL);
     agent_values[0] = '\0';
     answer(SQLITE_OK);
   } else if (strcmp(line, "close") == 0) {

@@ -12,8 +12,8 @@ lab_cases_of() {
   esac
   case $1 in
   smb) echo "smb-storm smb-drops hosts" ;;
-  nfs4) echo "warned crash-write crash-off storm lease restart stray process take-over" ;;
-  nfs3) echo "crash-write crash-off storm restart stray process" ;; # without leases a client that is cut off keeps its locks
+  nfs4) echo "warned crash-write crash-off storm lease restart stray process take-over probe lost" ;;
+  nfs3) echo "crash-write crash-off storm restart stray process probe" ;; # without leases a client that is cut off keeps its locks
   esac
 }
 
@@ -21,7 +21,7 @@ lab_cases_of() {
 # time limit of one case, and the mounts and cases
 # wanted (none: all).
 job_cases() {
-  rounds=$1 commits=$2 case_seconds=$3 storm_seconds=8 only=${4:-} wanted=${5:-}
+  rounds=$1 commits=$2 case_seconds=$3 storm_seconds=8 probe_seconds=5 only=${4:-} wanted=${5:-}
   lab_servers
   lab_line mount case "stock SQLite" holdfast ""
   lab_mounts >"$LAB/mounts"
@@ -78,6 +78,8 @@ lab_side() {
   case $1 in
   lease | restart | stray | process | take-over) program=outages ;;
   crash* | warned) program=crashes ;;
+  probe) program=health words="probe $probe_seconds" ;;
+  lost) program=health ;;
   storm) program=storm words="$storm_seconds off delete" ;;
   hosts) program=smb_hosts.sh ;;
   smb-storm)
@@ -129,6 +131,8 @@ lab_expect() {
     expect_shim="OFF allowed, recovery *, warned of 2; OFF error 1, recovery error 14, warned of *"
     ;;
   process) expect_stock="B 0, *" expect_shim="B 5, child 21, B 5, A 0, 50 acknowledged, 50 found, ok" ;;
+  probe) expect_stock="[1-9]* of * called corrupt, *" expect_shim="0 of * called corrupt, [1-9]* ok" ;;
+  lost) expect_stock="[1-9]* of 5 called corrupt, *" expect_shim="0 of 5 called corrupt, 1 ok, 0 events, opened anew 5 ok" ;;
   stray) expect_stock="$rounds of $rounds let in" expect_shim="0 of $rounds let in" ;;
   storm) expect_stock="*" expect_shim="[1-9]* acked, 0 missing, 0 torn, *kills" ;; # stock: not in every short one
   smb-storm) expect_stock="0 acknowledged, *" expect_shim="[1-9]* acknowledged, 0 missing, 0 torn, ok, *" ;;
