@@ -13,7 +13,7 @@ lab_cases_of() {
   case $1 in
   smb) echo "smb-storm smb-drops hosts" ;;
   nfs4) echo "warned crash-write crash-off storm lease restart stray process take-over probe lost" ;;
-  nfs3) echo "crash-write crash-off storm restart stray process probe" ;; # without leases a client that is cut off keeps its locks
+  nfs3) echo "crash-write crash-off storm restart stray process ${probe_nfs3:-}" ;; # without leases a client that is cut off keeps its locks
   esac
 }
 
@@ -22,6 +22,7 @@ lab_cases_of() {
 # wanted (none: all).
 job_cases() {
   rounds=$1 commits=$2 case_seconds=$3 storm_seconds=8 probe_seconds=5 only=${4:-} wanted=${5:-}
+  { [ "$rounds" -le 10 ] && [ -z "$wanted" ]; } || probe_nfs3=probe # nothing of it differs from nfs4: long runs only
   lab_servers
   lab_line mount case "stock SQLite" holdfast ""
   lab_mounts >"$LAB/mounts"
