@@ -1,7 +1,8 @@
 #!/bin/bash
-# ThreadSanitizer over the shim and the pool: tests/tsan/threads.c, pool_storm.c and pool_work.c with vfs/*.c,
-# lib/*.c and SQLite itself, all of them instrumented, must give no report. The control is the first program with
-# one plain counter on top of the shim, which must be reported. Nothing is suppressed. SQLite is compiled once and kept in the cache folder. What is left out here:
+# ThreadSanitizer over the shim, the pool and the checks: tests/tsan/threads.c, pool_storm.c, pool_work.c and
+# health_work.c with vfs/*.c, lib/*.c and SQLite itself, all of them instrumented, must give no report. There are two
+# controls, which must be reported: the first program with one plain counter on top of the shim, and the last one
+# with a health_timer.c that has lost the lock of one function. Nothing is suppressed. SQLite is compiled once and kept in the cache folder. What is left out here:
 # SQLite's functions that SQLite itself marks as false positives (SQLITE_NO_TSAN; it does so for clang only),
 # and the one reader of the wal-index in vfs/walguard.c that says so in its source.
 set -u
@@ -57,6 +58,13 @@ program threads tsan/threads.c
 program planted tsan/threads.c -DHF_PLANTED_RACE
 program pool_storm proc/pool_storm.c
 program pool_work tsan/pool_work.c
+program health_work tsan/health_work.c
+mv obj/health_timer.o whole_timer.o &&
+  sed '/^void hf_timer_ask/,/^}/{/pthread_mutex_/d}' "$HF_SOURCE/vfs/health_timer.c" >health_timer.c &&
+  ! cmp -s health_timer.c "$HF_SOURCE/vfs/health_timer.c" &&
+  "$cc" "${includes[@]}" "${flags[@]}" -I"$HF_SOURCE/vfs" -c -o obj/health_timer.o health_timer.c &&
+  program unlocked tsan/health_work.c || fail "the second control cannot be built"
+mv whole_timer.o obj/health_timer.o
 
 # look PROGRAM OPTIONS [ARGUMENT]: its exit code; 66 = ThreadSanitizer has something to report, in PROGRAM.log.
 look() {
@@ -79,11 +87,18 @@ clean() {
 clean threads
 clean pool_storm $((seconds * 600))
 clean pool_work
-look planted halt_on_error=1
-rc=$?
-if [ $rc = 66 ] && grep -q 'SUMMARY: ThreadSanitizer: data race .* in counted_open' planted.log; then
-  echo "the control: $(grep -m 1 -o 'data race .* in counted_open' planted.log | sed "s|$HF_SOURCE/||")"
-else
-  fail "the control: the planted race was not reported, exit code $rc"$'\n'"$(head -n 40 planted.log)"
-fi
+clean health_work
+
+# reported PROGRAM FUNCTION: the race is seen, and where it is.
+reported() {
+  look "$1" halt_on_error=1
+  local rc=$? race="data race .* in $2"
+  if [ $rc = 66 ] && grep -q "SUMMARY: ThreadSanitizer: $race" "$1.log"; then
+    echo "the control $1: $(grep -m 1 -o "$race" "$1.log" | sed "s|$HF_SOURCE/||")"
+  else
+    fail "the control $1: the planted race was not reported, exit code $rc"$'\n'"$(head -n 40 "$1.log")"
+  fi
+}
+reported planted counted_open
+reported unlocked 'hf_timer_[a-z]*'
 [ $failures = 0 ]
