@@ -124,9 +124,9 @@ typedef struct hf_waiter {
   pthread_cond_t wake;
   holdfast_pool *pool;
   const hf_want *want;
-  holdfast_lease *given; /* handed over */
-  bool woken;            /* told that a connection is free: one wake-up is under way */
-  int64_t first_ns;      /* since when it is the first in the queue */
+  holdfast_lease *given;                       /* handed over */
+  bool woken;                                  /* told that a connection is free: one wake-up is under way */
+  int64_t first_ns;                            /* since when it is the first in the queue */
   struct hf_waiter *cancel_next, *cancel_prev; /* under cancel->mutex */
 } hf_waiter;
 
@@ -284,6 +284,7 @@ void hf_connection_plain_close(sqlite3 *db, bool stale);
 /* pool_check.c */
 void hf_check_at_open(holdfast_lease *lease);
 void hf_quarantine(holdfast_pool *pool, bool on, const char *why);
+void hf_evidence(holdfast_pool *pool, sqlite3 *db, int copies_max, int64_t bytes_max); /* 0 = the defaults */
 
 /* pool_registry.c */
 holdfast_pool *hf_registry_enter(holdfast_pool *mine); /* the pool of that file, which may be `mine` */

@@ -1,5 +1,5 @@
 /*
- * pool_check.c - the look at the database when a pool opens, and the quarantine.
+ * pool_check.c - the look at the database when a pool opens, and the quarantine, and the copy that is kept.
  *
  * On the pool's own main connection, never on another: a probe connection sees locks and half states and
  * calls them damage (F5). What could not be checked is "not_checked", which is neither ok nor damaged. Later
@@ -59,6 +59,21 @@ void hf_quarantine(holdfast_pool *pool, bool on, const char *why)
   if (was != on) hf_event(pool, &said, on ? "writes are off: %s" : "writes are on again: %s", why);
 }
 
+/* One copy for each incident, however often it is asked for; what says so is the copy itself. */
+void hf_evidence(holdfast_pool *pool, sqlite3 *db, int copies_max, int64_t bytes_max)
+{
+  hf_said said = {.kind = HOLDFAST_POOL_CHECKED, .lane = HOLDFAST_WRITE};
+  char name[1024] = "";
+  int made = 0;
+
+  if (copies_max < 0) return;
+  said.code = holdfast_health_evidence(db, "main", copies_max, bytes_max, &made, name, sizeof name);
+  if (said.code)
+    hf_event(pool, &said, "no copy could be kept as evidence: %s", sqlite3_errstr(said.code));
+  else if (made)
+    hf_event(pool, &said, "a copy was kept as evidence: %s", name);
+}
+
 void hf_check_at_open(holdfast_lease *lease)
 {
   holdfast_pool *pool = lease->pool;
@@ -73,5 +88,7 @@ void hf_check_at_open(holdfast_lease *lease)
   if (!wanted || report.verdict == HOLDFAST_HEALTH_OK) return;
   hf_event(pool, &said, "the check at open says %s: %s", holdfast_word("verdict", report.verdict),
            report.text);
-  if (report.verdict == HOLDFAST_HEALTH_DAMAGED) hf_quarantine(pool, true, report.text);
+  if (report.verdict != HOLDFAST_HEALTH_DAMAGED) return;
+  hf_evidence(pool, lease->db, 0, 0);
+  hf_quarantine(pool, true, report.text);
 }

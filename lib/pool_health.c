@@ -33,21 +33,12 @@ static void set_running(holdfast_pool *pool, holdfast_health_run *run)
 
 /* ---------------------------------------------------------------- what follows from a verdict */
 
-static void keep_evidence(hf_checkup *c)
+static void tell_damage(hf_checkup *c)
 {
   hf_said said = {.kind = HOLDFAST_POOL_CHECKED, .lane = HOLDFAST_WRITE, .code = c->report.code};
-  char name[1024] = "";
-  int made = 0, rc;
 
   hf_event(c->pool, &said, "the database is damaged: %s", c->report.text);
-  if (c->options.evidence_max < 0) return;
-  rc = holdfast_health_evidence(c->db, "main", c->options.evidence_max, c->options.evidence_bytes, &made,
-                                name, sizeof name);
-  said.code = rc;
-  if (rc)
-    hf_event(c->pool, &said, "no copy could be kept as evidence: %s", sqlite3_errstr(rc));
-  else if (made)
-    hf_event(c->pool, &said, "a copy was kept as evidence: %s", name);
+  hf_evidence(c->pool, c->db, c->options.evidence_max, c->options.evidence_bytes);
 }
 
 /* The lease is still out: what was seen is on this connection. */
@@ -57,7 +48,7 @@ static void respond(hf_checkup *c)
 
   if (r->kind > HOLDFAST_HEALTH_FULL) return; /* foreign keys and FTS tables say nothing about the file */
   if (r->verdict == HOLDFAST_HEALTH_DAMAGED) {
-    if (r->incident) keep_evidence(c);
+    if (r->incident) tell_damage(c);
     hf_quarantine(c->pool, true, r->text);
   } else if (r->verdict == HOLDFAST_HEALTH_OK && r->kind == HOLDFAST_HEALTH_FULL) {
     hf_quarantine(c->pool, false, "a full check found nothing");

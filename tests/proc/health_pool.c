@@ -174,6 +174,32 @@ static void story(const char *mode)
   CHECK_INT("end", holdfast_pool_close(pool, 0), 0);
 }
 
+/* The first check of most pools is the one at open. */
+static void damaged_before(void)
+{
+  holdfast_pool_config config = {.struct_size = sizeof config};
+  holdfast_health_report report = {.struct_size = sizeof report};
+  holdfast_pool *pool = NULL;
+  unsigned long long before;
+  char noise[PAGE];
+
+  check_scene("damaged when the pool opens it");
+  damage_base("before.db", "wal", PAGE); /* else the pool would make it WAL first */
+  seed_fill(noise, sizeof noise);
+  file_patch("before.db", (long)PAGE * (AT_PAGE - 1), noise, PAGE);
+  before = db_print("before.db");
+  for (int i = 0; i < 2; i++) {
+    CHECK_INT("open", holdfast_pool_open("before.db", &config, &pool), 0);
+    CHECK_INT("a write", holdfast_write(pool, insert, NULL), HOLDFAST_QUARANTINED);
+    CHECK_INT("last", holdfast_health_last(pool, &report), 0);
+    CHECK_INT("verdict", report.verdict, HOLDFAST_HEALTH_DAMAGED);
+    CHECK_STR("damaged still", verdict(pool, HOLDFAST_HEALTH_FULL), "damaged|0");
+    CHECK_INT("copies", copies("before.db"), 1);
+    CHECK_INT("end", holdfast_pool_close(pool, 0), 0);
+  }
+  CHECK_TRUE("the files are as they were", db_print("before.db") == before);
+}
+
 /* ---------------------------------------------------------------- several processes */
 
 static void at_the_same_moment(void)
@@ -249,6 +275,7 @@ int main(void)
   seed_start();
   if (holdfast_register(NULL) != SQLITE_OK) check_broken("holdfast");
   at_the_same_moment();
+  damaged_before();
   story("delete");
   story("wal");
   beside_writers();
