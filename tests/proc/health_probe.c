@@ -5,12 +5,15 @@
  * The probe as it is written: a second connection of its own, read-only, without a busy timeout, whose every
  * error means "corrupt"; a look at the header by open() and close(); a copy of the file, checked as the file
  * itself. Ours: holdfast_health on a connection that stays, by the table and in C. Writers are plain SQLite:
- * DELETE and WAL, small cache, checkpoints and VACUUM. HF_LONG=1: 10 s for each.
+ * DELETE and WAL, small cache, checkpoints and VACUUM. And a probe by a second SQLite library in the process
+ * that writes, which its own process's locks do not keep out. HF_LONG=1: 10 s for each.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +23,7 @@
 #include "crowd.h"
 #include "files.h"
 #include "scene.h"
+#include "second.h"
 
 static double now(void)
 {
@@ -29,9 +33,11 @@ static double now(void)
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static double seconds(void)
+/* Goes on until there was something to see, but not for ever. */
+static bool goes_on(double start, bool seen)
 {
-  return scene_long() ? 10 : 1.2;
+  double length = scene_long() ? 10 : 1.2;
+  return now() < start + length || (!seen && now() < start + length + 40);
 }
 
 /* ---------------------------------------------------------------- the writer */
@@ -122,9 +128,9 @@ static void copy_beside_the_writer(void)
 
 static void probe_as_written(tally *t)
 {
-  double end = now() + seconds();
+  double start = now();
 
-  while (now() < end) {
+  while (goes_on(start, t->wrong > 0)) {
     probe_file(t, SCENE_DB);
     probe_header(t);
     copy_beside_the_writer();
@@ -147,12 +153,12 @@ static void judge(tally *t, const char *answer)
 static void probe_ours(tally *t)
 {
   peer *table = peer_start(SHIM_YES, NULL), *c = asked_start(NULL);
-  double end = now() + seconds();
+  double start = now();
 
   if (peer_open(c, 0, SCENE_DB, 0) || peer_open(table, 0, SCENE_DB, 0)) check_broken("open");
   scene_must(table, "PRAGMA busy_timeout = 1000");
   scene_must(c, "PRAGMA busy_timeout = 1000");
-  while (now() < end) {
+  while (goes_on(start, t->asked > t->unknown)) {
     judge(t, peer_ask(table, 0,
                       "SELECT DISTINCT verdict, reason FROM holdfast_health('quick', 5000, 'main', 1)"));
     judge(t, asked_of(c, asked_quick));
@@ -189,6 +195,71 @@ static void beside_a_writer(const char *mode, bool ours, tally *t)
          t->first);
 }
 
+/* ---------------------------------------------------------------- a second library in the writer's process
+ */
+
+static tally *shared; /* the same memory in the child */
+
+static void *writes_in_thread(void *result)
+{
+  *(int *)result = writes(1);
+  return NULL;
+}
+
+/* Read-only, as a check should be; with a file that it may write it would roll back the writer's journal. */
+static void probe_second(tally *t)
+{
+  sqlite3 *db = NULL;
+  char text[400] = "";
+
+  t->asked++;
+  if (second_open_readonly(SCENE_DB, &db) != SQLITE_OK ||
+      second_sql(db, "PRAGMA quick_check", text, sizeof text) != SQLITE_OK || strcmp(text, "ok") != 0)
+    condemned(t, text[0] ? text : "cannot be opened");
+  (void)second_close(db);
+}
+
+static int probes_beside_its_own_writer(int ours)
+{
+  holdfast_health_options options = {.struct_size = sizeof options, .kind = HOLDFAST_HEALTH_FULL, .force = 1};
+  tally ignored = {0};
+  sqlite3 *db = NULL;
+  pthread_t thread;
+  char answer[400];
+  int result = 9;
+  double start;
+
+  if (ours && holdfast_register(NULL) != SQLITE_OK) return 3;
+  second_load(SHIM_NO);
+  if (sqlite3_open(SCENE_DB, &db) != SQLITE_OK || sqlite3_busy_timeout(db, 1000) != SQLITE_OK) return 4;
+  if (pthread_create(&thread, NULL, writes_in_thread, &result)) return 5;
+  start = now();
+  while (goes_on(start, ours ? shared->asked > shared->unknown : shared->wrong > 0)) {
+    probe_second(ours ? &ignored : shared); /* what it says is not holdfast's business; its close() is */
+    if (!ours) continue;
+    (void)asked(db, &options, 5, answer, sizeof answer); /* the answer tells */
+    judge(shared, answer);
+  }
+  crowd_stop();
+  (void)pthread_join(thread, NULL);
+  return sqlite3_close(db) == SQLITE_OK ? result : 6;
+}
+
+static void second_library(bool ours)
+{
+  check_scene("a second library in the writer's process, %s", ours ? "holdfast" : "as written");
+  scene_make("delete",
+             "WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 1500) INSERT INTO "
+             "t(who, n, v) SELECT x % 7, x, hex(randomblob(100)) FROM i; CREATE INDEX tv ON t(v)");
+  crowd_start();
+  memset(shared, 0, sizeof *shared);
+  CHECK_INT("its end", crowd_wait(crowd_fork(SHIM_NO, probes_beside_its_own_writer, ours)), 0);
+  CHECK_STR("the database is healthy", scene_look("PRAGMA integrity_check"), "ok");
+  printf("second library, %-10s %5ld asked, %4ld not checked, %4ld times called corrupt%s%.80s\n",
+         ours ? "holdfast" : "as written", shared->asked, shared->unknown, shared->wrong,
+         shared->wrong ? ", first: " : "", shared->first);
+}
+
 int main(void)
 {
   for (int m = 0; m < SCENE_MODES; m++) {
@@ -200,5 +271,12 @@ int main(void)
     CHECK_INT("false verdicts", ours.wrong, 0);
     CHECK_TRUE("some were checked", ours.asked - ours.unknown > 0);
   }
+  shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) check_broken("shared memory");
+  second_library(false);
+  CHECK_TRUE("the control gives false verdicts", shared->wrong > 0);
+  second_library(true);
+  CHECK_INT("false verdicts", shared->wrong, 0);
+  CHECK_TRUE("some were checked", shared->asked - shared->unknown > 0);
   return check_done();
 }

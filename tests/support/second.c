@@ -119,6 +119,11 @@ int second_open(const char *path, sqlite3 **db)
   return lib.open_v2(path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 }
 
+int second_open_readonly(const char *path, sqlite3 **db)
+{
+  return lib.open_v2(path, db, SQLITE_OPEN_READONLY, NULL);
+}
+
 static int keep(void *out, int columns, char **values, char **names)
 {
   (void)names;

@@ -18,6 +18,7 @@ void second_watch_closes(void (*run)(int fd));
 
 /* The second library's functions. Its connections must never reach the first one's. */
 int second_open(const char *path, sqlite3 **db);
+int second_open_readonly(const char *path, sqlite3 **db);
 int second_sql(sqlite3 *db, const char *sql, char *out,
                size_t size); /* first column of the last row; the code */
 int second_close(sqlite3 *db);
