@@ -17,6 +17,7 @@ enum {
   INDEX_LEAF = 10,
   TABLE_LEAF = 13,
   DEPTH_MAX = 40,
+  CELL_LEAST = 6, /* with its pointer */
   HEADER = 100
 };
 
@@ -233,17 +234,27 @@ static void add_gap(hf_walk *walk, int64_t low, int64_t high)
   walk->gaps[(*walk->gap_count)++] = (hf_gap){walk->owner, low, high};
 }
 
+/*
+ * Pointers to cells end where the cells begin. Where the page claims more cells than can be on one, nobody
+ * knows how many there were: what can be read is taken, and the page counts as lost instead of its cells as
+ * broken.
+ */
 static void leaf(hf_walk *walk, uint32_t page, const unsigned char *p, uint32_t head, bool index)
 {
   const unsigned char *start = p - (page == 1 ? HEADER : 0), *end = start + walk->image->usable;
-  uint32_t cells = two(p + 3);
+  uint32_t cells = two(p + 3), first = walk->image->usable;
+  bool possible = cells <= (walk->image->usable - 8) / CELL_LEAST;
 
+  walk->pages_lost += !possible;
   for (uint32_t i = 0; i < cells && !walk->stopped; i++) {
     const unsigned char *pointer = p + head + 2 * (size_t)i;
     uint32_t at = pointer + 2 <= end ? two(pointer) : 0;
-    if (at < head || at >= walk->image->usable ||
-        !read_cell(walk, page, start + at + (head == 12 ? 4 : 0), end, index))
-      walk->broken++;
+    if (!possible && pointer + 2 > start + first) break;
+    if (at >= head && at < walk->image->usable &&
+        read_cell(walk, page, start + at + (head == 12 ? 4 : 0), end, index))
+      first = at < first ? at : first;
+    else
+      walk->broken += possible;
   }
 }
 
