@@ -10,7 +10,7 @@ fail() { echo "FAILED: $*"; exit 1; }
 
 command -v $cc >/dev/null || skip "no $cc here"
 command -v make >/dev/null || skip "no make here"
-checked=(-fsanitize=address,undefined -fno-sanitize-recover=all)
+checked=('-fsanitize=address,undefined' -fno-sanitize-recover=all)
 echo 'int main(void) { return 0; }' >empty.c
 $cc "${checked[@]}" -o empty empty.c 2>why && ./empty 2>why || skip "no sanitizers here: $(tail -n 1 why)"
 
