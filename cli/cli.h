@@ -20,8 +20,8 @@ typedef struct command {
   const char *help;
 } command;
 
-extern const command command_doctor, command_check, command_locks, command_convert, command_salvage,
-    command_exec, command_demo;
+extern const command command_doctor, command_check, command_locks, command_top, command_convert,
+    command_salvage, command_exec, command_demo;
 
 /* main.c: say what is wrong with the arguments and where help is. Returns EXIT_USAGE. */
 int usage_error(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -46,6 +46,7 @@ void json_begin(json *j, const char *key, char bracket); /* key NULL inside an a
 void json_end(json *j, char bracket);
 void json_text(json *j, const char *key, const char *text); /* NULL is null */
 void json_number(json *j, const char *key, long long number);
+void json_real(json *j, const char *key, double number);
 void json_flag(json *j, const char *key, int yes_no_unknown); /* 1 true, 0 false, -1 null */
 
 #endif

@@ -11,8 +11,9 @@
 #include "cli.h"
 #include "holdfast.h"
 
-static const command *const commands[] = {&command_doctor,  &command_check, &command_locks, &command_convert,
-                                          &command_salvage, &command_exec,  &command_demo,  NULL};
+static const command *const commands[] = {&command_doctor, &command_check,   &command_locks,
+                                          &command_top,    &command_convert, &command_salvage,
+                                          &command_exec,   &command_demo,    NULL};
 
 static const char help_end[] = "Exit codes, the same everywhere:\n"
                                "  0  fine\n"

@@ -133,6 +133,12 @@ void json_number(json *j, const char *key, long long number)
   printf("%lld", number);
 }
 
+void json_real(json *j, const char *key, double number)
+{
+  element(j, key);
+  printf("%.3f", number);
+}
+
 void json_flag(json *j, const char *key, int yes_no_unknown)
 {
   element(j, key);

@@ -532,6 +532,13 @@ typedef struct holdfast_holders {
  */
 HOLDFAST_API int holdfast_lock_holders(const char *path, holdfast_holders *out);
 
+/*
+ * The same, and also who has the database or its -shm open and holds no lock at this moment: a row with the
+ * lock "OPEN" and the mode "", one for each such process. A program that waits for a lock is among them,
+ * because SQLite lets go of all locks between tries. Since 0.1.
+ */
+HOLDFAST_API int holdfast_database_users(const char *path, holdfast_holders *out);
+
 /* sqlite3_file_control(db, schema, HOLDFAST_FCNTL_HOLDERS, holdfast_holders *): the same for an open
  * database, with connection, thread, since_ms and sql of this library's own connections, and with an answer
  * by the file system for owners that cannot be seen. SQLITE_NOTFOUND when the file is not under the shim.

@@ -79,11 +79,22 @@ static bool promote(hf_holders *all, int target)
   return false;
 }
 
+static void add_user(hf_holders *all, const hf_found *found, const hf_process *process)
+{
+  hf_holder *row = hf_holders_add(all, found->target, HF_LOCKS, false);
+
+  if (!row) return;
+  name_process(&row->is, process, found->pid, "unseen");
+  snprintf(row->is.lock, sizeof row->is.lock, "OPEN");
+  row->is.mode[0] = 0;
+}
+
 static void add_found(hf_holders *all, const hf_found *found)
 {
   hf_process process = {0};
 
   if (found->pid > 0) hf_process_of(found->pid, &process);
+  if (all->users && !found->owned.read && !found->owned.write) add_user(all, found, &process);
   for (int lock = 0; lock < HF_LOCKS; lock++) {
     bool write = (found->owned.write & 1u << lock) != 0;
     hf_holder *row;
@@ -252,7 +263,7 @@ static int collect(hf_holders *all, hf_vfs *owner)
   hf_scan scan;
 
   if (owner) add_own_all(all, owner); /* first, because the walk takes a while and they have ages */
-  hf_scan_locks(all->targets, all->target_count, NULL, NULL, &scan);
+  hf_scan_locks(all->targets, all->target_count, all->users, &scan);
   for (int i = 0; i < scan.count; i++) add_found(all, &scan.at[i]);
   if (owner && owner->slot >= 0) ask_kernel(all, owner);
   say_unseen(all, &scan, all->unseen, sizeof all->unseen);
@@ -333,11 +344,11 @@ int hf_holders_public(const hf_holders *all, holdfast_holders *out)
   return SQLITE_OK;
 }
 
-int holdfast_lock_holders(const char *path, holdfast_holders *out)
+static int holders_outside(const char *path, bool users, holdfast_holders *out)
 {
   holdfast_mount mount = {.struct_size = sizeof mount};
   char *real;
-  hf_holders all = {0};
+  hf_holders all = {.users = users};
   hf_identity db;
   int rc;
 
@@ -355,6 +366,16 @@ int holdfast_lock_holders(const char *path, holdfast_holders *out)
   hf_holders_free(&all);
   free(real);
   return rc;
+}
+
+int holdfast_lock_holders(const char *path, holdfast_holders *out)
+{
+  return holders_outside(path, false, out);
+}
+
+int holdfast_database_users(const char *path, holdfast_holders *out)
+{
+  return holders_outside(path, true, out);
 }
 
 void holdfast_holders_free(holdfast_holders *holders)

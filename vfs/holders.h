@@ -20,7 +20,7 @@ typedef struct hf_target {
   hf_identity db, shm;
 } hf_target;
 
-/* What one process holds on one target. */
+/* What one process holds on one target: nothing, when it only has it open. */
 typedef struct hf_found {
   int target;
   int64_t pid; /* 0 = somebody who cannot be seen */
@@ -37,12 +37,8 @@ typedef struct hf_scan {
   int closed_doors; /* processes whose descriptors this user may not see */
 } hf_scan;
 
-/*
- * Look for the locks on `count` targets. own_fd (may be NULL) answers whether a descriptor of this process
- * is one whose locks the caller knows better.
- */
-void hf_scan_locks(const hf_target *targets, int count, bool (*own_fd)(int fd, int target, void *arg),
-                   void *arg, hf_scan *out);
+/* Look for the locks on `count` targets; users: also for processes that have one open and hold no lock. */
+void hf_scan_locks(const hf_target *targets, int count, bool users, hf_scan *out);
 /* Device and inode of a name, asking no server; known = false when it leads nowhere. */
 void hf_scan_identity(const char *path, hf_identity *out);
 
@@ -67,6 +63,7 @@ typedef struct hf_holders {
   bool several[HF_TARGETS_MAX]; /* the target lies on a server, which other machines use, too */
   hf_holder *at;
   int count;
+  bool users; /* in: also who has it open without a lock */
   bool failed, no_proc;
   char unseen[512];
 } hf_holders;

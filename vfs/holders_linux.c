@@ -113,8 +113,7 @@ typedef struct alias {
 typedef struct walk {
   const hf_target *targets;
   int count;
-  bool (*own_fd)(int fd, int target, void *arg);
-  void *arg;
+  bool users;
   hf_scan *out;
   listed *seen; /* locks whose owner was found, LISTED_MAX */
   int seen_count;
@@ -152,8 +151,6 @@ static void learn_alias(walk *w, const listed *lock, int target, bool shm)
 static void look_at_locks(walk *w, int process, const char *fd, int64_t pid, int target, bool shm)
 {
   char name[40], text[16384], *save = NULL;
-  bool known_better =
-      pid == getpid() && w->own_fd && w->own_fd(atoi(fd), target, w->arg); /* still seen: it has an owner */
 
   snprintf(name, sizeof name, "fdinfo/%.20s", fd);
   if (read_text(process, name, text, sizeof text) <= 0) return;
@@ -163,7 +160,7 @@ static void look_at_locks(walk *w, int process, const char *fd, int64_t pid, int
     if (strncmp(line, "lock:", 5) != 0 || !parse_lock(line + 5, &lock)) continue;
     learn_alias(w, &lock, target, shm);
     if (w->seen_count < LISTED_MAX) w->seen[w->seen_count++] = lock;
-    found = known_better ? NULL : found_for(w, target, pid);
+    found = found_for(w, target, pid);
     if (found) hf_owned_add(&found->owned, shm, &lock.range);
   }
 }
@@ -176,7 +173,9 @@ static void look_at_fd(walk *w, int process, int fds, const char *fd, int64_t pi
   if (!now.known) return;
   for (int i = 0; i < w->count; i++) {
     bool shm = same(&now, &w->targets[i].shm);
-    if (shm || same(&now, &w->targets[i].db)) look_at_locks(w, process, fd, pid, i, shm);
+    if (!shm && !same(&now, &w->targets[i].db)) continue;
+    if (w->users) (void)found_for(w, i, pid);
+    look_at_locks(w, process, fd, pid, i, shm);
   }
 }
 
@@ -315,11 +314,10 @@ static void note_limits(hf_scan *out)
   }
 }
 
-void hf_scan_locks(const hf_target *targets, int count, bool (*own_fd)(int fd, int target, void *arg),
-                   void *arg, hf_scan *out)
+void hf_scan_locks(const hf_target *targets, int count, bool users, hf_scan *out)
 {
   listed *lists = malloc(3 * LISTED_MAX * sizeof *lists);
-  walk w = {.targets = targets, .count = count, .own_fd = own_fd, .arg = arg, .out = out, .seen = lists};
+  walk w = {.targets = targets, .count = count, .users = users, .out = out, .seen = lists};
   int before, after;
 
   memset(out, 0, sizeof *out);
