@@ -148,11 +148,24 @@ bool hf_neighbour_early(int slot, dev_t device, ino_t inode)
 
 /* Looking may take one part in SHARE of the time, unless it is so fast that nobody notices. All under the
  * records' mutex. */
-static int64_t looked_until, looked_for;
+enum { LOOKS = 3 };
+static int64_t looked_until, looked_for[LOOKS]; /* the last ones */
+static unsigned looks;
+
+/* The fastest of the last three: a single one is slow when the processor was taken away meanwhile, and a look
+ * that is left out for that does not see whom this file was shared with. */
+static int64_t a_look(void)
+{
+  int64_t fastest = looked_for[0];
+
+  for (int i = 1; i < LOOKS; i++)
+    if (looked_for[i] < fastest) fastest = looked_for[i];
+  return fastest;
+}
 
 static bool may_look(void)
 {
-  return looked_for < FAST_NS || clock_ns(CLOCK_MONOTONIC) - looked_until >= looked_for * SHARE;
+  return a_look() < FAST_NS || clock_ns(CLOCK_MONOTONIC) - looked_until >= a_look() * SHARE;
 }
 
 static bool seen;
@@ -187,7 +200,7 @@ static bool search_all(search *for_it)
   int64_t from = clock_ns(CLOCK_THREAD_CPUTIME_ID); /* a busy machine does not make it dearer */
 
   if (!may_look() || each_file(compare, for_it)) return false;
-  looked_for = clock_ns(CLOCK_THREAD_CPUTIME_ID) - from;
+  looked_for[looks++ % LOOKS] = clock_ns(CLOCK_THREAD_CPUTIME_ID) - from;
   looked_until = clock_ns(CLOCK_MONOTONIC);
   return true;
 }
