@@ -326,6 +326,7 @@ static void go_to(char *folder)
     return;
   }
   printf("in %s\n", folder);
+  (void)fflush(stdout); /* whoever looks after a crash has to know */
 }
 
 /* Weak: libFuzzer brings a main() of its own. */

@@ -46,6 +46,8 @@ cp "$build/libholdfast.a" control.a && ar d control.a salvage_pages.o &&
   fail "the control does not compile"$'\n'"$(tail -n 20 log)"
 HF_ROUNDS=20000 HOLDFAST_LOG=none timeout 200 ./control >log 2>&1
 rc=$?
+folder=$(sed -n 's|^in \(/dev/shm/holdfast-fuzz\.[A-Za-z0-9]*\)$|\1|p' log)
+[ -z "$folder" ] || rm -rf "$folder"
 [ $rc != 0 ] && grep -q 'ERROR: AddressSanitizer.*' log && grep -q 'in hf_mark_free' log ||
   fail "the control: the missing bound was not reported, exit code $rc"$'\n'"$(tail -n 20 log)"
 echo "the control: $(grep -o 'AddressSanitizer: [a-zA-Z-]*' log | head -n 1) in hf_mark_free"
