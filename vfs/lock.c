@@ -11,10 +11,9 @@
 
 /* The handle that this thread locked last: SQLite opens a -wal or -journal right after. Compared, never
  * followed. */
-static __thread const hf_node *last_locked HF_TLS;
 const hf_node *hf_last_locked(void)
 {
-  return last_locked;
+  return hf_now_here.last_locked;
 }
 
 /*
@@ -56,7 +55,9 @@ static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
   int rc = latched(node, level);
 
   if (HF_UNLIKELY(rc)) return rc;
+  hf_now_here.calls_of = &node->stats;
   rc = node->base->pMethods->xLock(node->base, level);
+  hf_now_here.calls_of = NULL;
   if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, stat_of(level), 1, rc);
   rc = identity(node, level);
   if (HF_UNLIKELY(rc)) {
@@ -75,24 +76,41 @@ static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
     if (!node->wal_files) hf_statement_note(node); /* not a connection that is being closed */
   }
   node->level = level;
-  last_locked = node;
+  hf_now_here.last_locked = node;
   hf_stat_granted(&node->stats, stat_of(level));
   return SQLITE_OK;
+}
+
+static HF_SLOW int shared_failed(hf_node *node, int rc)
+{
+  return hf_stat_failed(&node->stats, HF_LOCK_SHARED, 1, rc);
+}
+
+static HF_SLOW int shared_oddly(hf_node *node)
+{
+  hf_stat_granted(&node->stats, HF_LOCK_SHARED);
+  return SQLITE_OK;
+}
+
+static __attribute__((noinline)) int lock_shared(hf_node *node)
+{
+  int rc;
+
+  hf_now_here.calls_of = &node->stats;
+  rc = node->base->pMethods->xLock(node->base, SQLITE_LOCK_SHARED);
+  hf_now_here.calls_of = NULL;
+  if (HF_UNLIKELY(rc)) return shared_failed(node, rc);
+  node->level = SQLITE_LOCK_SHARED;
+  hf_now_here.last_locked = node;
+  return hf_stat_grant(&node->stats, HF_LOCK_SHARED) ? SQLITE_OK : shared_oddly(node);
 }
 
 int hf_xLock(sqlite3_file *file, int level)
 {
   hf_node *node = hf_node_of(file);
-  int rc;
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
-  if (level != SQLITE_LOCK_SHARED) return lock_to_write(node, level);
-  rc = node->base->pMethods->xLock(node->base, SQLITE_LOCK_SHARED);
-  if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, HF_LOCK_SHARED, 1, rc);
-  node->level = SQLITE_LOCK_SHARED;
-  last_locked = node;
-  if (!hf_stat_grant(&node->stats, HF_LOCK_SHARED)) hf_stat_granted(&node->stats, HF_LOCK_SHARED);
-  return SQLITE_OK;
+  return level == SQLITE_LOCK_SHARED ? lock_shared(node) : lock_to_write(node, level);
 }
 
 static HF_SLOW int unlock_oddly(hf_node *node, int level)

@@ -10,6 +10,8 @@
  */
 #include "lockstats.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +152,23 @@ int hf_stat_synced(hf_lockstats *stats, int which, uint64_t began, int rc)
   return rc;
 }
 
+/* ---------------------------------------------------------------- at the fcntl level */
+
+__thread hf_current hf_now_here HF_TLS;
+
+int hf_stat_called(int64_t first_byte, short type, int rc)
+{
+  hf_lockstats *stats = hf_now_here.calls_of;
+  _Atomic uint64_t *count;
+  hf_calls *calls;
+
+  if (!stats || type == F_UNLCK || (first_byte != HF_PENDING_BYTE && first_byte != HF_DMS_BYTE)) return rc;
+  calls = first_byte == HF_PENDING_BYTE ? &stats->pending : &stats->dms;
+  count = rc == 0 ? &calls->granted : errno == EAGAIN || errno == EACCES ? &calls->busy : &calls->errors;
+  hf_poke(count, hf_peek(count) + 1);
+  return rc;
+}
+
 /* ---------------------------------------------------------------- reading one handle */
 
 static uint64_t highest(const uint64_t *buckets)
@@ -159,10 +178,22 @@ static uint64_t highest(const uint64_t *buckets)
   return 0;
 }
 
+static void read_calls(const hf_calls *calls, hf_stat_total *out)
+{
+  memset(out, 0, sizeof *out);
+  out->granted = hf_peek(&calls->granted);
+  out->busy = hf_peek(&calls->busy);
+  out->errors = hf_peek(&calls->errors);
+}
+
 static void read_one(const hf_lockstats *stats, int lock, uint64_t now, hf_stat_total *out)
 {
   const hf_lockstat *one = &stats->of[lock];
 
+  if (lock == HF_LOCK_PENDING || lock == HF_LOCK_DMS) {
+    read_calls(lock == HF_LOCK_PENDING ? &stats->pending : &stats->dms, out);
+    return;
+  }
   memset(out, 0, sizeof *out);
   out->hold_sum = hf_peek(&one->long_sum);
   for (unsigned i = 0; i < HF_BUCKETS; i++) {

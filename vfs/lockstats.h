@@ -18,6 +18,7 @@
 #include "hot.h"
 #include "locknames.h"
 #include "ticks.h"
+#include "tls.h"
 
 /* Counted: the locks by their numbers in locknames.h (OTHER is never taken by SQLite), and syncs. */
 enum { HF_STAT_SYNC_DB = HF_LOCK_OTHER, HF_STAT_SYNC_JOURNAL, HF_STAT_SYNC_WAL, HF_STATS };
@@ -50,6 +51,23 @@ typedef struct hf_lockstat {
   _Atomic uint32_t wait[HF_BUCKETS];
 } hf_lockstat;
 
+/*
+ * PENDING and the dead man's switch are taken inside other calls: they are counted where the unix VFS calls
+ * fcntl() for them (syscalls.c), for the handle on whose behalf this thread is below us at that moment. An
+ * inode's locks are asked for once for all connections of a library, so these are fewer than SHARED's.
+ */
+typedef struct hf_calls {
+  _Atomic uint64_t granted, busy, errors;
+} hf_calls;
+enum { HF_PENDING_BYTE = 0x40000000, HF_DMS_BYTE = 128 };
+
+/* Of this thread. One variable, because its address costs something. */
+typedef struct hf_current {
+  const void *last_locked;       /* lock.c */
+  struct hf_lockstats *calls_of; /* on whose behalf the base is at work, NULL = nobody's */
+} hf_current;
+extern HF_HIDDEN __thread hf_current hf_now_here HF_TLS;
+
 enum { HF_SQL_WORDS = 32 }; /* of 8 bytes: the beginning of a statement */
 
 typedef struct hf_lockstats {
@@ -61,6 +79,7 @@ typedef struct hf_lockstats {
   char noted[HF_SQL_WORDS * 8];                /* the same, of the thread inside the connection only */
   _Atomic uint64_t hold[HF_STATS][HF_BUCKETS]; /* their sum is how often it was held and given back */
   hf_lockstat of[HF_STATS];
+  hf_calls pending, dms;
 } hf_lockstats;
 
 static inline uint64_t hf_peek(const _Atomic uint64_t *from)
@@ -74,6 +93,9 @@ static inline void hf_poke(_Atomic uint64_t *to, uint64_t value)
 
 /* Locks number lock .. lock + n - 1 were not granted; returns rc. */
 HF_SLOW int hf_stat_failed(hf_lockstats *stats, int lock, int n, int rc);
+/* After fcntl(): rc and errno are the call's. PENDING or the dead man's switch, else it is not counted.
+ * Returns rc. */
+HF_SLOW int hf_stat_called(int64_t first_byte, short type, int rc);
 /* A sync that began at `began` came back with rc; returns rc. */
 int hf_stat_synced(hf_lockstats *stats, int which, uint64_t began, int rc);
 /*

@@ -25,7 +25,8 @@ static HF_SLOW int hf_ofd_refused(long rc)
 }
 #endif
 
-static inline int hf_ofd_set(int fd, struct flock *lock)
+/* 0, or not: then hf_ofd_result() makes of it what fcntl() returns. */
+static inline long hf_ofd_call(int fd, struct flock *lock)
 {
 #if defined(__linux__) && defined(__x86_64__) && defined(__LP64__)
   long rc;
@@ -34,12 +35,26 @@ static inline int hf_ofd_set(int fd, struct flock *lock)
                    : "=a"(rc)
                    : "0"((long)SYS_fcntl), "D"((long)fd), "S"((long)F_OFD_SETLK), "d"(lock)
                    : "rcx", "r11", "memory");
-  return HF_LIKELY(rc == 0) ? 0 : hf_ofd_refused(rc);
+  return rc;
 #elif defined(__linux__) && defined(__LP64__)
-  return (int)syscall(SYS_fcntl, fd, F_OFD_SETLK, lock);
+  return syscall(SYS_fcntl, fd, F_OFD_SETLK, lock);
 #else
   return fcntl(fd, F_OFD_SETLK, lock);
 #endif
+}
+
+static inline int hf_ofd_result(long rc)
+{
+#if defined(__linux__) && defined(__x86_64__) && defined(__LP64__)
+  return HF_LIKELY(rc == 0) ? 0 : hf_ofd_refused(rc);
+#else
+  return (int)rc;
+#endif
+}
+
+static inline int hf_ofd_set(int fd, struct flock *lock)
+{
+  return hf_ofd_result(hf_ofd_call(fd, lock));
 }
 
 #endif

@@ -15,7 +15,9 @@ int hf_xShmMap(sqlite3_file *file, int region, int size, int extend, void volati
   int rc;
 
   if (!hf_guard_process(node)) return SQLITE_MISUSE;
+  hf_now_here.calls_of = &node->stats;
   rc = node->base->pMethods->xShmMap(node->base, region, size, extend, out);
+  hf_now_here.calls_of = NULL;
   if (rc) return rc;
   hf_walguard_mapped(&node->walguard, region, *out);
   if (!node->shm_mapped) {

@@ -32,11 +32,6 @@
 #define HF_VFS_NAME "holdfast"
 #define HF_MAGIC    "holdfast\0vfs 1\0" /* first bytes of every hf_vfs of this layout, sizeof 16 */
 
-/* libc allocates a loaded library's ordinary thread-local data at the first access, and aborts when it
- * cannot.
- */
-#define HF_TLS __attribute__((tls_model("initial-exec")))
-
 enum { HF_SIDECAR_PATH = 4160, HF_EVENTS = 256, HF_EVENT_PATH = 512, HF_EVENT_DETAIL = 512, HF_CAUSES = 128 };
 
 /* Effective settings of a library or of one file; never 0 ("default") except journal. */

@@ -69,12 +69,13 @@ static int counted_below(sqlite3 **db, char *out, size_t size)
   "attempts, "                                                                                               \
   "instr('SHARED RESERVED PENDING EXCLUSIVE WAL_WRITE WAL_CKPT WAL_RECOVER WAL_READ0 WAL_READ1 WAL_READ2 "   \
   "WAL_READ3 WAL_READ4 SYNC_DB SYNC_WAL', lock) AS place FROM holdfast_lock_stats "                          \
-  "WHERE lock <> 'SYNC_JOURNAL' GROUP BY lock ORDER BY place)"
+  "WHERE lock NOT IN ('SYNC_JOURNAL', 'PENDING', 'DMS') GROUP BY lock ORDER BY place)"
 /* Every attempt ended in one of three ways; what is granted has a time. */
 #define SOUND                                                                                                \
   "SELECT count(*) FROM holdfast_lock_stats WHERE attempts <> granted + busy + errors OR errors > 0 "        \
   "OR hold_max_ns > hold_ns OR hold_p50_ns > hold_p99_ns OR hold_p99_ns > hold_max_ns OR wait_p50_ns > "     \
-  "wait_p99_ns OR wait_p99_ns > wait_max_ns OR (granted > 1 AND hold_ns = 0)"
+  "wait_p99_ns OR wait_p99_ns > wait_max_ns OR (granted > 1 AND hold_ns = 0 AND lock NOT IN ('PENDING', "    \
+  "'DMS'))"
 
 /* ---------------------------------------------------------------- work */
 
