@@ -41,7 +41,7 @@ static long files_opened;
 #else
 static atomic_long files_opened;
 #endif
-static atomic_long connections, rows[2], reads, answers, strays, forks, busy, wrong;
+static atomic_long connections, rows[2], reads, answers, strays, forks, busy, looks, wrong;
 static atomic_bool stop;
 static sqlite3_vfs counting, *shim;
 
@@ -149,6 +149,26 @@ static void work(sqlite3 *db, int which)
   ask(db, "SELECT count(*) >= 0 FROM holdfast_events", "1", &answers);
 }
 
+/* Everything that the shim tells, from a connection that locks nothing itself, while all others lock. */
+static void *look_at_all(void *unused)
+{
+  static const char *const tables[] = {"holdfast_mount", "holdfast_lock_stats", "holdfast_lock_holders",
+                                       "holdfast_events"};
+  sqlite3 *db = NULL;
+  char sql[100];
+
+  (void)unused;
+  if (sqlite3_open(":memory:", &db) != SQLITE_OK || holdfast_attach_sql(db) != SQLITE_OK)
+    complain(":memory:", "cannot be opened");
+  while (!atomic_load(&stop))
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+      (void)snprintf(sql, sizeof sql, "SELECT count(*) >= 0 FROM %s", tables[i]);
+      ask(db, sql, "1", &looks);
+    }
+  (void)sqlite3_close(db);
+  return NULL;
+}
+
 /* What loses every lock of the process where the locks are POSIX ones. */
 static void stray(int which)
 {
@@ -197,20 +217,20 @@ static void *life(void *argument)
 static void look_at_the_rows(int which)
 {
   char sql[80];
-  atomic_long looks = 0;
+  atomic_long asked = 0;
   sqlite3 *db = connect_to(which);
 
   if (!db) return;
-  ask(db, "PRAGMA integrity_check", "ok", &looks);
+  ask(db, "PRAGMA integrity_check", "ok", &asked);
   snprintf(sql, sizeof sql, "SELECT count(*) = %ld FROM t", atomic_load(&rows[which]));
-  ask(db, sql, "1", &looks);
+  ask(db, sql, "1", &asked);
   sqlite3_close(db);
 }
 
 int main(int argc, char **argv)
 {
   struct timespec length = {argc == 2 ? atoi(argv[1]) : 0, 0};
-  pthread_t threads[THREADS];
+  pthread_t threads[THREADS], looker;
   atomic_long made = 0;
 
   if (length.tv_sec <= 0) return fprintf(stderr, "usage: threads SECONDS\n"), 1;
@@ -226,15 +246,18 @@ int main(int argc, char **argv)
     if (pthread_create(&threads[i], NULL, life, (void *)(intptr_t)i) != 0)
       return fprintf(stderr, "no thread\n"), 1;
   }
+  if (pthread_create(&looker, NULL, look_at_all, NULL) != 0) return fprintf(stderr, "no thread\n"), 1;
   nanosleep(&length, NULL);
   atomic_store(&stop, true);
+  pthread_join(looker, NULL);
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
   for (int which = 0; which < 2; which++) look_at_the_rows(which);
-  printf(
-      "%ld connections, %ld files, %ld + %ld rows, %ld reads, %ld answers, %ld strays, %ld forks, %ld busy\n",
-      atomic_load(&connections), (long)files_opened, atomic_load(&rows[0]), atomic_load(&rows[1]),
-      atomic_load(&reads), atomic_load(&answers), atomic_load(&strays), atomic_load(&forks),
-      atomic_load(&busy));
-  if (!rows[0] || !rows[1] || !reads || !strays || !forks) complain("too little was done", "see the counts");
+  printf("%ld connections, %ld files, %ld + %ld rows, %ld reads, %ld answers, %ld strays, %ld forks, %ld "
+         "looks, %ld busy\n",
+         atomic_load(&connections), (long)files_opened, atomic_load(&rows[0]), atomic_load(&rows[1]),
+         atomic_load(&reads), atomic_load(&answers), atomic_load(&strays), atomic_load(&forks),
+         atomic_load(&looks), atomic_load(&busy));
+  if (!rows[0] || !rows[1] || !reads || !strays || !forks || !looks)
+    complain("too little was done", "see the counts");
   return wrong ? 1 : 0;
 }
