@@ -192,6 +192,23 @@ static int lock_range(hf_record *at, int range, short type, int fd)
   return set_range(at, range, type);
 }
 
+/*
+ * A server that was restarted, or has dropped us while nothing was locked, does not know the descriptor any
+ * more. Nothing is lost with it: a new one is opened, and the lock asked for once more.
+ */
+static int lock_afresh(hf_record *at, int range, short type, int fd)
+{
+  int error = errno;
+
+  if (error == EACCES || error == EAGAIN || error == EINTR || at->lost || at->read_held || at->write_held)
+    return -1;
+  (void)unlock_failed(at, fd, true);
+  at->fd = hf_record_open_again(fd, at, at->writable);
+  if (at->fd >= 0) return set_range(at, range, type);
+  errno = error;
+  return -1;
+}
+
 static int unlock_units(hf_record *at, unsigned units, int fd)
 {
   bool all = (units & HF_UNIT_SHARED) && (units & HF_UNIT_PENDING);
@@ -244,7 +261,10 @@ int hf_smb_lock(hf_record *at, int fd, int cmd, struct flock *lock, bool fd_writ
     return -1;
   }
   for (int range = 0; range < RANGES; range++)
-    if (units == 1u << range) return lock_range(at, range, lock->l_type, fd);
+    if (units == 1u << range) {
+      if (lock_range(at, range, lock->l_type, fd) == 0) return 0;
+      return lock_afresh(at, range, lock->l_type, fd);
+    }
   errno = EINVAL; /* no lock of SQLite's rollback mode */
   return -1;
 }
@@ -301,7 +321,7 @@ bool hf_smb_may_come(const char *path, int tries)
   char directory[PATH_MAX];
   const char *slash = strrchr(path, '/');
   size_t length = slash ? (size_t)(slash - path) : 0;
-  struct timespec pause = {0, 5000000 + random() % 10000000};
+  struct timespec pause = {0, 5000000 + (long)getpid() % 97 * 100000}; /* another one for each process */
   struct stat st;
 
   if (tries >= 300 || length >= sizeof directory || !slash) return false;
