@@ -46,8 +46,9 @@ lab_gather() {
     for program in cases crashes outages storm calls health; do
       cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/$program" "$lab_here/$program.c" "$lab_here/kit.c" || exit 1
     done &&
-    for program in smb_storm smb_drops smb_handles; do
-      cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/$program" "$lab_here/$program.c" -lsqlite3 || exit 1
+    for program in smb_storm smb_handles "smb_drops smb_actor"; do
+      # shellcheck disable=SC2046,SC2086 # several files, several words
+      cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/${program% *}" $(printf "$lab_here/%s.c " $program) -lsqlite3 || exit 1
     done &&
     cp "$lab_here"/*.sh "$LAB_WORK/bin/" || { echo "lab: its programs do not compile" >&2; exit 1; }
   ln -s /usr/lib/uml/modules "$LAB_WORK/lib/modules"

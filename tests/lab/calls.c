@@ -1,11 +1,15 @@
 /*
- * calls.c - what a transaction on NFS costs: calls to the server and transactions per second, one process,
- * plain SQLite and holdfast by turns.
+ * calls.c - what a transaction on NFS or SMB costs: calls to the server and transactions per second, one
+ * process, plain SQLite and holdfast by turns.
  *
- *   calls TRANSACTIONS PAIRS    environment as for cases.c; prints rows of a Markdown table
+ *   calls TRANSACTIONS PAIRS [ROW,...]   environment as for cases.c; prints rows of a Markdown table. ROWs of
+ *                                        delete, truncate, persist, wal-exclusive, reads; else all
+ *     CASE_STOCK_DIR   where plain SQLite works (nobrl), if not in CASE_DIR
+ *     CASE_FAR=1       on client 2: through the cable, and so with its delay
  *
- * Calls are counted by the kernel's client (/proc/self/mountstats): each is one request and one answer. With
- * NFSv3 the lock manager's calls are not among them. The figures of a row are medians.
+ * Calls are counted by the kernel's client (/proc/PID/mountstats; for SMB /proc/fs/cifs/Stats, all mounts
+ * together): each is one request and one answer. With NFSv3 the lock manager's calls are not among them. The
+ * figures of a row are medians.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -21,24 +25,53 @@ typedef struct figure {
   double calls, per_second;
 } figure;
 
-static long calls_so_far(void)
+/* SQLite's directory on this side, the process whose mounts count, and the client for its agent. */
+static const char *dir_of(int side)
 {
-  char line[1024], mark[PATH_BYTES];
-  FILE *in = fopen("/proc/self/mountstats", "r");
+  const char *stock = kit_setting("CASE_STOCK_DIR");
+
+  return side == STOCK && stock != NULL ? stock : kit_need("CASE_DIR");
+}
+
+static const char *client(void)
+{
+  return kit_setting("CASE_FAR") != NULL ? kit_need("CASE_CLIENT2") : NULL;
+}
+
+static long smb_calls(void)
+{
+  char line[256];
+  FILE *in = fopen("/proc/fs/cifs/Stats", "r");
   long sum = 0, n;
-  int here = 0;
 
-  if (in == NULL) kit_fail("no mountstats");
-  (void)snprintf(mark, sizeof mark, " mounted on %s with ", kit_need("CASE_DIR"));
-  while (fgets(line, sizeof line, in) != NULL) {
-    char name[40];
-
-    if (strncmp(line, "device ", 7) == 0) here = strstr(line, mark) != NULL;
-    /* "\t    GETATTR: 12 12 0 ..."; lines of this kind come after "per-op statistics" alone */
-    if (here && sscanf(line, " %39[A-Z0-9_]: %ld", name, &n) == 2) sum += n;
-  }
+  if (in == NULL) kit_fail("no statistics of cifs");
+  while (fgets(line, sizeof line, in) != NULL)
+    if (sscanf(line, "SMBs: %ld", &n) == 1) sum += n;
   (void)fclose(in); /* only read */
   return sum;
+}
+
+static long calls_so_far(const char *dir)
+{
+  char line[1024], mark[PATH_BYTES], name[PATH_BYTES];
+  FILE *in;
+  long sum = 0, n;
+  int here = 0, smb = 0;
+
+  (void)snprintf(name, sizeof name, "/proc/%s/mountstats", client() != NULL ? client() : "self");
+  in = fopen(name, "r");
+  if (in == NULL) kit_fail("no mountstats");
+  (void)snprintf(mark, sizeof mark, " mounted on %s with ", dir);
+  while (fgets(line, sizeof line, in) != NULL) {
+    char op[40];
+
+    if (strncmp(line, "device ", 7) == 0) here = strstr(line, mark) != NULL;
+    if (here && strstr(line, " fstype cifs") != NULL) smb = 1;
+    /* "\t    GETATTR: 12 12 0 ..."; lines of this kind come after "per-op statistics" alone */
+    if (here && sscanf(line, " %39[A-Z0-9_]: %ld", op, &n) == 2) sum += n;
+  }
+  (void)fclose(in); /* only read */
+  return smb ? smb_calls() : sum;
 }
 
 static double now(void)
@@ -60,9 +93,9 @@ static figure measure(const char *mode, const char *work, long n, int side, int 
   long calls, done = -1;
   int code = 0;
 
-  (void)snprintf(db, sizeof db, "%s/calls-%s-%s-%d-%d.db", kit_need("CASE_DIR"), mode, work, side, round);
+  (void)snprintf(db, sizeof db, "%s/calls-%s-%s-%d-%d.db", dir_of(side), mode, work, side, round);
   if (strcmp(mode, "wal-exclusive") == 0) (void)setenv("HOLDFAST_JOURNAL", mode, 1); /* checked below */
-  agent = kit_start(shim, NULL);
+  agent = kit_start(shim, client());
   (void)unsetenv("HOLDFAST_JOURNAL");
   kit_must(&agent, "open %s", db);
   if (strcmp(mode, "wal-exclusive") != 0)
@@ -73,12 +106,12 @@ static figure measure(const char *mode, const char *work, long n, int side, int 
            "sql PRAGMA synchronous=FULL; CREATE TABLE c(v INT); INSERT INTO c VALUES(0); CREATE TABLE "
            "log(who, v INT)");
   kit_must(&agent, "commits 5 x");
-  calls = calls_so_far();
+  calls = calls_so_far(dir_of(side));
   start = now();
   if (sscanf(kit_ask(&agent, "%s %ld x", work, n), "ok %ld|%d", &done, &code) == 2 && done != n)
     kit_fail("%s: error %d after %ld", mode, code, done);
   out.per_second = (double)n / (now() - start);
-  out.calls = (double)(calls_so_far() - calls) / (double)n;
+  out.calls = (double)(calls_so_far(dir_of(side)) - calls) / (double)n;
   kit_stop(&agent);
   return out;
 }
@@ -119,21 +152,28 @@ static void row(const char *mode, const char *beside, const char *work, long n, 
   (void)fflush(stdout); /* rows are shown as they come */
 }
 
+static const char *rows; /* NULL: all */
+static int wanted(const char *name)
+{
+  return rows == NULL || strstr(rows, name) != NULL; /* no name is a part of another */
+}
+
 int main(int argc, char **argv)
 {
   static const char del[] = "delete";
-  long n = argc == 3 ? strtol(argv[1], NULL, 10) : 0;
-  int pairs = argc == 3 ? atoi(argv[2]) : 0;
+  long n = argc >= 3 ? strtol(argv[1], NULL, 10) : 0;
+  int pairs = argc >= 3 ? atoi(argv[2]) : 0;
 
   (void)signal(SIGPIPE, SIG_IGN); /* an agent that died is noticed by its silence */
-  if (n < 1 || pairs < 1 || pairs > PAIRS_MAX) {
-    fprintf(stderr, "usage: calls TRANSACTIONS PAIRS (at most %d)\n", PAIRS_MAX);
+  if (n < 1 || pairs < 1 || pairs > PAIRS_MAX || argc > 4) {
+    fprintf(stderr, "usage: calls TRANSACTIONS PAIRS [ROW,...] (at most %d pairs)\n", PAIRS_MAX);
     return 64;
   }
-  row(del, del, "commits", n, pairs);
-  row("truncate", "truncate", "commits", n, pairs);
-  row("persist", "persist", "commits", n, pairs);
-  row("wal-exclusive", del, "commits", n, pairs);
-  row(del, del, "reads", n, pairs);
+  rows = argc == 4 ? argv[3] : NULL;
+  if (wanted(del)) row(del, del, "commits", n, pairs);
+  if (wanted("truncate")) row("truncate", "truncate", "commits", n, pairs);
+  if (wanted("persist")) row("persist", "persist", "commits", n, pairs);
+  if (wanted("wal-exclusive")) row("wal-exclusive", del, "commits", n, pairs);
+  if (wanted("reads")) row(del, del, "reads", n, pairs);
   return 0;
 }

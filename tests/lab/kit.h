@@ -22,6 +22,9 @@ kit_agent kit_start(const char *shim, const char *client);
 kit_agent kit_spawn(const char *shim, const char *client);
 void kit_ready(const kit_agent *agent);
 
+/* The one agent of plain SQLite on this machine, with `path` open until the next call. */
+const kit_agent *kit_plain(const char *path);
+
 /* Send one command (without waiting), and wait for its answer. The answer lives until the next kit_hear(). */
 void kit_tell(const kit_agent *agent, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *kit_hear(const kit_agent *agent);

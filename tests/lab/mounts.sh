@@ -106,11 +106,15 @@ lab_nfs_server() {
   rpc.mountd && rpc.nfsd -G 10 -L 10 4 && echo Y >/proc/fs/nfsd/v4_end_grace
 }
 
-# lab_outage cut|join|restart: the cable of client 2, the NFS server. Called by outages.c, too.
+# lab_outage cut|join|restart|restart-smb: the cable of client 2, the NFS server, Samba. Called by outages.c, too.
 lab_outage() {
   case $1 in
   cut) lab_on2 ip link set cable2 down ;;
   join) lab_on2 ip link set cable2 up ;;
+  restart-smb)
+    # shellcheck disable=SC2046 # numbers
+    kill -9 $(pidof smbd) && smbd -D -s "$LAB/samba/smb.conf" </dev/null >/dev/null 2>&1 && lab_wait_port 445
+    ;;
   restart) rpc.nfsd 0 && rpc.nfsd -G 10 -L 10 4 ;;
   *) return 1 ;;
   esac
@@ -133,6 +137,7 @@ lab_smb_server() {
  interfaces = $LAB_SERVER
  bind interfaces only = yes
  smb ports = 445
+${LAB_SMB_GLOBAL:-}
  disable netbios = yes
  load printers = no
 [lab]

@@ -42,17 +42,23 @@ network_storm() { # SYNC SIDE SHIM RUN
   wait $running
 }
 
+# All storms of one side; the other side's run at the same time, so that both have the same machine.
+network_lane() { # SYNC SIDE SHIM SEED
+  run=$first_run
+  while [ "$run" -le "$last_run" ]; do
+    network_storm "$1" "$2" "$3" $((run + $4))
+    run=$((run + 1))
+  done
+}
+
 network_storms() { # SYNC
   say "## Four processes on two clients, one killed every second, synchronous=$1" "" \
     "Runs of $storm_seconds s each, DELETE mode. \"Bad\" = a run with a commit that was acknowledged and is not there, or with" \
     "half a transaction seen; errors are calls that failed otherwise than with \"database is locked\"." "" \
     "| mount | | runs | bad | commits | missing | torn reads | errors | kills |" "|---|---|---|---|---|---|---|---|---|"
-  run=$first_run
-  while [ "$run" -le "$last_run" ]; do
-    network_storm "$1" stock "" $run
-    network_storm "$1" holdfast "$LAB_SHIM" $((run + 1000))
-    run=$((run + 1))
-  done
+  network_lane "$1" stock "" 0 &
+  network_lane "$1" holdfast "$LAB_SHIM" 1000
+  wait $!
   network_all network_storm_row "$1" stock
   network_all network_storm_row "$1" holdfast
   say ""
@@ -96,6 +102,7 @@ network_outages() {
 }
 
 network_outage_rows() {
+  network_row blip "cut off for two seconds"
   network_row stray "another descriptor is closed"
   network_row restart "the server restarts"
   [ "$name" != nfs3 ] || return # without leases a client that is cut off keeps its locks
@@ -111,9 +118,32 @@ network_costs() {
 }
 
 network_cost_rows() {
-  words="$transactions $pairs" program=calls
-  CASE_TITLE=$(lab_title "$name")
+  words="$transactions $pairs ${1:-}" program=calls
+  CASE_TITLE="$(lab_title "$name")${CASE_FAR:+, $delay ms}"
   export CASE_TITLE
   lab_program "$LAB_SHIM" >"$LAB/costs" || say "# bad"
   cat "$LAB/costs" >>"$LAB_WORK/out"
+}
+
+# lab_delay TIME: of everything that client 2 sends to the server
+lab_delay() {
+  load sch_netem
+  lab_on2 tc qdisc replace dev cable2 root netem delay "$1"
+}
+
+network_delays() {
+  say "## A slower network" "" \
+    "One process on client 2, DELETE and read transactions, medians of three pairs; \`sch_netem\` on the client's side of the" \
+    "cable makes each call longer by the delay." "" \
+    "| mount, delay | | calls, plain | calls, holdfast | per second, plain | per second, holdfast | ratio |" "|---|---|---|---|---|---|---|"
+  export CASE_FAR=1
+  for delay in 0 0.5 2 10; do
+    lab_delay ${delay}ms || { say "| no sch_netem | | | | | | |" "# bad"; return; }
+    transactions=30 pairs=3
+    [ $delay != 10 ] || transactions=15
+    network_all network_cost_rows delete,reads
+  done
+  lab_on2 tc qdisc del dev cable2 root
+  unset CASE_FAR
+  say ""
 }

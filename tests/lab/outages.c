@@ -13,10 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kit.h"
 
-enum { PATH_BYTES = 2048, PAGES = 40, BIG_CACHE = 1000, SMALL_CACHE = 5 };
+enum { PATH_BYTES = 2048, PAGES = 40, BIG_CACHE = 1000, SMALL_CACHE = 5, BLIP_SECONDS = 2 };
 
 /* When the cable is cut: A has written into its cache; pages have been spilled into the file; A's COMMIT is
  * sent when it is already cut; A is about to delete its journal; A has read a part. */
@@ -80,15 +81,13 @@ static void name_files(trial *t, const char *name, int i)
 /* One row to a page, all of one version, and one line in the log for each version. */
 static void make(const trial *t)
 {
-  kit_agent maker = kit_start(NULL, NULL);
+  const kit_agent *maker = kit_plain(t->server_db);
 
-  kit_must(&maker, "open %s", t->server_db);
-  kit_must(&maker,
+  kit_must(maker,
            "sql CREATE TABLE t(id INTEGER PRIMARY KEY, v INT, pad BLOB); WITH RECURSIVE n(i) AS (SELECT 1 "
            "UNION ALL SELECT i+1 FROM n WHERE i<%d) INSERT INTO t SELECT i, 0, zeroblob(3500) FROM n; "
            "CREATE TABLE log(who, v INT)",
            PAGES);
-  kit_stop(&maker);
 }
 
 /* A up to the moment before the outage. */
@@ -137,22 +136,20 @@ static void hear_end(trial *t)
  */
 static const char *fault(const trial *t)
 {
-  kit_agent plain;
+  const kit_agent *plain;
   const char *heard;
   long versions = 0, version = -1, lines = -2, of_a = 0, of_b = 0;
   char check[16] = "";
 
   if (strncmp(t->said, "error 11 ", 9) == 0 || strncmp(t->said, "error 26 ", 9) == 0) return "called corrupt";
   if (strcmp(t->said, "ok mixed") == 0) return "A read two versions at once";
-  plain = kit_start(NULL, NULL);
-  kit_must(&plain, "open %s", t->server_db);
+  plain = kit_plain(t->server_db);
   heard = kit_ask(
-      &plain,
+      plain,
       "sql SELECT count(DISTINCT v), max(v) FROM t; SELECT count(*), count(CASE WHEN who='A' THEN 1 END), "
       "count(CASE WHEN who='B' THEN 1 END) FROM log; PRAGMA integrity_check");
   if (sscanf(heard, "ok %ld|%ld|%ld|%ld|%ld|%15s", &versions, &version, &lines, &of_a, &of_b, check) != 6)
     kit_fail("%s: %s", t->of->name, heard);
-  kit_stop(&plain);
   if (strcmp(check, "ok") != 0) return "damaged";
   if (versions != 1 || version != lines) return "half a transaction";
   if (t->b_said_ok && of_b == 0) return "B's commit is gone";
@@ -200,6 +197,11 @@ static void cut_off(void)
   outage("join");
 }
 
+static void restarted(void)
+{
+  outage("restart");
+}
+
 static void each(const char *name, void (*happens)(void))
 {
   int i;
@@ -212,7 +214,7 @@ static void each(const char *name, void (*happens)(void))
   }
   happens();
   for (i = 0; i < KINDS; i++) {
-    if (kinds[i].at != IN_COMMIT || happens != cut_off) tell_end(&trials[i]);
+    if (kinds[i].at != IN_COMMIT || happens == restarted) tell_end(&trials[i]);
     hear_end(&trials[i]);
     kit_stop(&trials[i].a);
     if (trials[i].b.pid > 0) kit_stop(&trials[i].b);
@@ -227,13 +229,28 @@ static void case_lease(void)
 
 /* ---- the server restarts: clients take their locks again, and nothing is to be seen of it */
 
-static void restarted(void)
-{
-  outage("restart");
-}
 static void case_restart(void)
 {
   each("restart", restarted);
+}
+
+/* ---- a client is cut off for less than its lease: calls wait and are sent again, and nothing is to be seen
+ * of it */
+
+static void cut_shortly(void)
+{
+  struct timespec pause = {BLIP_SECONDS, 0};
+  int i;
+
+  outage("cut");
+  for (i = 0; i < KINDS; i++)
+    if (trials[i].of->at == IN_COMMIT) tell_end(&trials[i]);
+  (void)nanosleep(&pause, NULL); /* how long the outage lasts */
+  outage("join");
+}
+static void case_blip(void)
+{
+  each("blip", cut_shortly);
 }
 
 /* ---- F1 on NFS: another descriptor is closed */
@@ -271,7 +288,7 @@ static int code_of(const char *heard)
 static void case_process(void)
 {
   trial *t = &trials[0];
-  kit_agent plain;
+  const kit_agent *plain;
   long in_threads = 0, of_b = 0, found = 0;
   char check[16] = "";
 
@@ -298,11 +315,9 @@ static void case_process(void)
   (void)sscanf(kit_hear(&t->a), "ok %ld", &in_threads);
   kit_stop(&t->a);
   kit_stop(&t->b);
-  plain = kit_start(NULL, NULL);
-  kit_must(&plain, "open %s", t->server_db);
-  (void)sscanf(kit_ask(&plain, "sql SELECT count(*) FROM log WHERE who <> 'A'; PRAGMA integrity_check"),
+  plain = kit_plain(t->server_db);
+  (void)sscanf(kit_ask(plain, "sql SELECT count(*) FROM log WHERE who <> 'A'; PRAGMA integrity_check"),
                "ok %ld|%15s", &found, check);
-  kit_stop(&plain);
   printf(", %ld acknowledged, %ld found, %s", in_threads + of_b, found, check);
 }
 
@@ -343,12 +358,10 @@ static void take_over(trial *t)
 /* How many of A's acknowledged commits plain SQLite does not find at the server. */
 static long missing(trial *t, long acknowledged)
 {
-  kit_agent plain = kit_start(NULL, NULL);
+  const kit_agent *plain = kit_plain(t->server_db);
   long found = -1;
 
-  kit_must(&plain, "open %s", t->server_db);
-  (void)sscanf(kit_ask(&plain, "sql SELECT count(*) FROM log WHERE who='A'"), "ok %ld", &found);
-  kit_stop(&plain);
+  (void)sscanf(kit_ask(plain, "sql SELECT count(*) FROM log WHERE who='A'"), "ok %ld", &found);
   return acknowledged - found;
 }
 
@@ -384,11 +397,8 @@ static void case_take_over(void)
 static const struct {
   const char *name;
   void (*run)(void);
-} cases[] = {{"lease", case_lease},
-             {"restart", case_restart},
-             {"stray", case_stray},
-             {"take-over", case_take_over},
-             {"process", case_process}};
+} cases[] = {{"lease", case_lease}, {"restart", case_restart},     {"blip", case_blip},
+             {"stray", case_stray}, {"take-over", case_take_over}, {"process", case_process}};
 
 int main(int argc, char **argv)
 {
@@ -402,6 +412,6 @@ int main(int argc, char **argv)
     printf("\n");
     return 0;
   }
-  fprintf(stderr, "usage: outages lease|restart|stray|process|take-over\n");
+  fprintf(stderr, "usage: outages lease|restart|blip|stray|process|take-over\n");
   return 64;
 }

@@ -28,5 +28,5 @@ page_stamp() {
   dirty=$(git -C "$lab_here" status --porcelain -- ../../vfs ../../lib . 2>/dev/null)
   echo "$(date +%Y-%m-%d), commit $(git -C "$lab_here" rev-parse --short HEAD 2>/dev/null || echo '?')${dirty:+ and changes}," \
     "holdfast $(cat "$lab_here/../../VERSION"), SQLite $(sqlite3 --version | cut -d ' ' -f 1), load of the machine" \
-    "$(cut -d ' ' -f 1 /proc/loadavg) at the end, $(nproc) processors"
+    "$(cut -d ' ' -f 1 /proc/loadavg) at the end, $(getconf _NPROCESSORS_ONLN) processors"
 }

@@ -12,7 +12,7 @@ lab_here=$(cd "$(dirname "$0")" && pwd)
 . "$lab_here/boot.sh"
 . "$lab_here/page.sh"
 
-seconds=890 rounds=10 commits=50 case_seconds=100 only='' wanted='' tables='' runs=20
+seconds=890 rounds=6 commits=30 case_seconds=300 only='' wanted='' tables='' runs=20
 all_tables='storms-full storms-off crashes outages costs delays'
 [ -z "${HF_LONG:-}" ] || seconds=7200 rounds=100 commits=1000 case_seconds=1200
 while [ $# -gt 0 ]; do
@@ -59,7 +59,7 @@ network_tables() {
     lab_run network 7000 "${LAB_RUNS%-*}" "${LAB_RUNS#*-}" 15 20 100 5 "$part" ||
       { echo "$part: the lab kernel stopped on the way" && bad=1 && continue; }
     cp "$LAB_WORK/storms"/* "$LAB_RAW/" 2>/dev/null
-    sed -e '/^# /d' -e "3s|^|$(page_stamp).\n\n|" "$LAB_WORK/out" >"$LAB_WORK/part"
+    sed -e '/^# /d' -e "2s|$|\n$(page_stamp).\n|" "$LAB_WORK/out" >"$LAB_WORK/part"
     page_put "$lab_here/../../docs/figures/network.md" "$all_tables" "$part" "$LAB_WORK/part"
     ! grep -q '^# bad' "$LAB_WORK/out" || bad=1
   done
@@ -72,7 +72,7 @@ if [ -n "$tables" ]; then
   network_tables "$tables"
   exit
 fi
-lab_run cases $seconds $rounds $commits $case_seconds "$only" "$wanted"
+lab_run cases $seconds $seconds $rounds $commits $case_seconds "$only" "$wanted"
 ended=$?
 count() { grep -c "^# row $1\$" "$LAB_WORK/out"; }
 passed=$(count ok) failed=$(count FAIL) skipped=$(count skip)

@@ -2,81 +2,167 @@
 #
 # The server has what docs/mounts.md recommends (LAB_SMB_SHARE), unless the first word is "default".
 
-# job_smb SHARE SECONDS PARTS: how long one storm lasts; PARTS of storms,drops,costs.
+. "$LAB_WORK/bin/network.sh"
+
+# job_smb SHARE SECONDS PART: how long one storm lasts, and which of the functions smb_PART is run.
 job_smb() {
   [ "$1" = default ] || LAB_SMB_SHARE=' posix locking = no
  oplocks = no
  level2 oplocks = no
  smb2 leases = no'
-  storm_seconds=$2 parts=$3 number=0
-  export LAB_SMB_SHARE HOLDFAST_LOG=none
+  LAB_SMB_GLOBAL=' socket options = TCP_NODELAY SO_KEEPALIVE TCP_KEEPIDLE=2 TCP_KEEPINTVL=1 TCP_KEEPCNT=2'
+  storm_seconds=$2 number=0
+  export LAB_SMB_SHARE LAB_SMB_GLOBAL HOLDFAST_LOG=none
+  export CASE_OUTAGE='sh -c "$lab_alone" lab lab_outage'
   lab_client2
-  lab_try 60 lab_smb_server && lab_try 60 lab_mount smb "$LAB/m/smb" && lab_try2 60 lab_mount smb "$LAB/m/smb" &&
-    lab_try 60 lab_mount smbnobrl "$LAB/m/smbnobrl" || { say "no SMB mount"; return; }
-  for part in storms drops costs; do
-    case ,$parts, in *,$part,*) smb_$part ;; esac
+  lab_try 60 lab_smb_server || { say "no SMB server" "# bad"; return; }
+  for name in smb smbnobrl; do
+    if ! lab_try 60 lab_mount $name "$LAB/m/$name" || ! lab_try2 60 lab_mount $name "$LAB/m/$name"; then
+      say "no SMB mount" "# bad"
+      return
+    fi
   done
+  "smb_${3%-*}" "${3#*-}"
 }
 
-# smb_row WORDS...: one storm
-smb_row() {
-  number=$((number + 1))
-  said=$(timeout -k 5 $((storm_seconds + 150)) "$LAB_WORK/bin/smb_storm" db="$LAB/m/smb/t$number.db" below="$LAB/export/smb/t$number.db" \
-    client2="$LAB_CLIENT2" shim="$LAB_SHIM" seconds="$storm_seconds" seed="$number" "$@" </dev/null)
-  say "| $* | ${said:-did not end} |"
-  case $said in *" 0 missing, "*" 0 torn, ok,"*) ;; *) say "# bad" ;; esac
+# ---------------------------------------------------------------- storms
+
+# smb_storm NUMBER MOUNT SHIM WORDS...: one storm; what it says goes to LAB/said-NUMBER
+smb_storm() {
+  storm_number=$1 storm_mount=$2 storm_shim=$3
+  shift 3
+  timeout -k 5 $((storm_seconds * 2 + 180)) "$LAB_WORK/bin/smb_storm" db="$LAB/m/$storm_mount/t$storm_number.db" \
+    below="$LAB/export/$storm_mount/t$storm_number.db" client2="$LAB_CLIENT2" shim="$storm_shim" seconds="$storm_seconds" \
+    seed="$storm_number" "$@" </dev/null >"$LAB/said-$storm_number"
 }
 
-smb_storms() {
-  say "## Storms" "" "Writers on each of two clients, $storm_seconds s each row (tests/lab/smb_storm.c; errors by SQLite's codes)." "" \
-    "| what | found |" "|---|---|"
-  for mode in delete truncate persist; do
-    for procs in 1 2; do
-      for kill in 0 1000 166; do smb_row mode=$mode procs=$procs kill_ms=$kill; done
+# smb_beside MOUNT SHIM KILL,KILL... WORDS...: the three modes, with each of the kill_ms, at the same time; a row for each
+smb_beside() {
+  beside_mount=$1 beside_shim=$2 beside_kills=$(echo "$3" | tr , ' ')
+  shift 3
+  running='' first=$number where=''
+  [ -n "$beside_shim" ] || where=", on a mount $( [ "$beside_mount" = smb ] && echo 'with the default options' || echo 'with nobrl')"
+  for kill in $beside_kills; do
+    for mode in delete truncate persist; do
+      number=$((number + 1))
+      (smb_storm $number "$beside_mount" "$beside_shim" mode=$mode kill_ms="$kill" "$@") &
+      running="$running $!"
     done
   done
-  smb_row mode=delete procs=2 kill_ms=1000 sync=off
-  smb_row mode=delete procs=2 kill_ms=1000 fork=1 stray=1 conns=2
+  # shellcheck disable=SC2086 # a list of numbers
+  wait $running
+  number=$first
+  for kill in $beside_kills; do
+    for mode in delete truncate persist; do
+      number=$((number + 1))
+      smb_row "$mode, kill_ms=$kill${*:+, $*}$where" "${beside_shim:+holdfast}" "$(cat "$LAB/said-$number")"
+    done
+  done
+}
+
+# smb_row WORDS holdfast|"" SAID
+smb_row() {
+  say "| $1 | ${3:-did not end} |"
+  case $2:$3 in holdfast:*" 0 missing, "*" 0 torn, ok,"*) ;; holdfast:*) say "# bad" ;; esac
+}
+
+smb_storms() { # 1, 2, 4: writers on each client; plain, off, other
+  case $1 in
+  plain) say "## Plain SQLite, for comparison" "" "On a default mount, and with \`nobrl\`, the usual advice." "" ;;
+  off) say "## Storms with synchronous=OFF" "" ;;
+  other) say "## Storms with forks, stray closes and two connections in each process" "" ;;
+  *) say "## Storms of $((2 * $1)) writers, $1 on each of two clients" "" ;;
+  esac
+  say "$storm_seconds s each, several side by side in databases of their own; kill_ms: one writer is killed that often, 0: none" \
+    "(tests/lab/smb_storm.c; errors by SQLite's codes: 5 busy, 14 cannot open, 1xxxxx at the open)." "" "| what | found |" "|---|---|"
+  case $1 in
+  plain)
+    smb_beside smb "" 0 procs=2
+    smb_beside smbnobrl "" 0,1000 procs=2
+    ;;
+  off) set -- procs=2 sync=off ;;
+  other) set -- procs=2 fork=1 stray=1 conns=2 ;;
+  4)
+    for kill in 0 1000; do smb_beside smb "$LAB_SHIM" $kill procs=4; done
+    set -- 166 procs=4
+    ;;
+  *) set -- procs="$1" ;;
+  esac
+  case $1 in
+  plain) ;;
+  166) smb_beside smb "$LAB_SHIM" "$@" ;;
+  *)
+    smb_beside smb "$LAB_SHIM" 0,1000 "$@"
+    smb_beside smb "$LAB_SHIM" 166 "$@"
+    ;;
+  esac
   say ""
 }
 
-smb_drops() {
-  say "## Sessions dropped by the server" "" "Seven points of a transaction (tests/lab/smb_drops.c)." "" "| mode, then the other client | found |" "|---|---|"
-  for mode in delete truncate persist; do
-    for other in 2 3 1; do
-      set -- "modes=$mode" "others=$other-$other"
-      [ "$mode$other" != truncate1 ] && [ "$mode$other" != persist1 ] || continue
-      said=$("$LAB_WORK/bin/smb_drops" dir="$LAB/m/smb" below="$LAB/export/smb" client2="$LAB_CLIENT2" shim="$LAB_SHIM" "$@" </dev/null)
-      case $other in 1) what="a read" ;; 2) what="a commit" ;; 3) what="two commits" ;; esac
-      say "| $mode, $what | $said |"
-      case $said in *" 0 damaged, 0 stuck"*) ;; *) say "# bad" ;; esac
-    done
-  done
-  said=$("$LAB_WORK/bin/smb_drops" dir="$LAB/m/smb" below="$LAB/export/smb" client2="$LAB_CLIENT2" shim="$LAB_SHIM" others=2-2 points=7-8 </dev/null)
-  say "| calls on their way, not cured: all modes, a commit | $said |" ""
+# ---------------------------------------------------------------- outages
+
+# smb_drop SHIM TITLE WORDS...: one row
+smb_drop() {
+  drop_shim=$1 drop_title=$2
+  shift 2
+  said=$("$LAB_WORK/bin/smb_drops" dir="$LAB/m/smb" below="$LAB/export/smb" client2="$LAB_CLIENT2" shim="$drop_shim" "$@" </dev/null)
+  say "| $drop_title | $said |"
+}
+smb_drop_well() {
+  smb_drop "$LAB_SHIM" "$@"
+  case $said in *" 0 damaged, 0 stuck"*) ;; *) say "# bad" ;; esac
 }
 
-# Of all mounts together, so nothing else may run meanwhile.
-smb_calls() { awk '/^SMBs:/ { n += $2 } END { print n }' /proc/fs/cifs/Stats; }
+smb_drops() { # delete, truncate, persist; outages
+  if [ "$1" = outages ]; then
+    say "## Outages" "" "Nine points of a transaction in mode DELETE (tests/lab/smb_drops.c); told: A's transaction ended with an error, or" \
+      "was a rollback." "" "| what happens, what the other client does | found |" "|---|---|"
+    smb_drop_well "the cable is cut for a second; a commit" how=blip modes=delete others=2-2
+    smb_drop_well "the cable is cut until the server gives up; a commit" how=cut modes=delete others=2-2
+    smb_drop_well "the cable is cut until the server gives up; two commits" how=cut modes=delete others=3-3
+    smb_drop_well "the server restarts; nothing" how=server modes=delete others=0-0
+    smb_drop_well "the server restarts; a commit" how=server modes=delete others=2-2
+    say ""
+    return
+  fi
+  say "## Sessions dropped by the server, mode $1" "" "Nine points of a transaction (tests/lab/smb_drops.c). Told: A's transaction ended with an error, or was a rollback." "" \
+    "| what the other client does | found |" "|---|---|"
+  smb_drop_well "nothing" modes="$1" others=0-0
+  smb_drop_well "a read" modes="$1" others=1-1
+  smb_drop_well "a commit" modes="$1" others=2-2
+  smb_drop_well "two commits" modes="$1" others=3-3
+  smb_drop "$LAB_SHIM" "**not cured:** a call on its way (seal, page); a commit" modes="$1" others=2-2 points=7-8
+  say ""
+}
 
-# smb_cost NAME SHIM N: one process, N commits, after 20 that warm up
-smb_cost() {
-  for n in 20 "$3"; do
-    before=$(smb_calls) began=$(date +%s%N)
-    printf 'open %s\nsql CREATE TABLE IF NOT EXISTS c(v); CREATE TABLE IF NOT EXISTS log(w, v); INSERT INTO c VALUES(0)\ncommits %s x\n' \
-      "$LAB/m/$1/cost.db" "$n" | "$LAB_WORK/bin/agent" ${2:+--shim "$2"} >"$LAB/tmp/cost"
-    ended=$(date +%s%N) after=$(smb_calls)
-  done
-  tail -n 1 "$LAB/tmp/cost" >&2
-  awk -v n="$3" -v c=$((after - before)) -v ns=$((ended - began)) 'BEGIN { printf "%.0f commits/s, %.1f calls for each", n * 1e9 / ns, c / n }'
+# ---------------------------------------------------------------- costs
+
+smb_cost_rows() { # TITLE ROWS
+  CASE_DIR=$LAB/m/smb CASE_STOCK_DIR=$LAB/m/smbnobrl CASE_SHIM=$LAB_SHIM CASE_CLIENT2=$LAB_CLIENT2 CASE_TITLE=$1 \
+    "$LAB_WORK/bin/calls" "$transactions" "$pairs" "$2" >"$LAB/costs" </dev/null || say "# bad"
+  cat "$LAB/costs" >>"$LAB_WORK/out"
 }
 
 smb_costs() {
-  say "## What it costs" "" "One process, DELETE, synchronous FULL, 100 commits of two statements, in turns." "" \
-    "| round | plain SQLite, nobrl | holdfast |" "|---|---|---|"
-  for round in 1 2 3; do
-    plain=$(smb_cost smbnobrl "" 100)
-    say "| $round | $plain | $(smb_cost smb "$LAB_SHIM" 100) |"
+  transactions=100 pairs=5
+  say "## Costs" "" "One process, $transactions transactions, medians of $pairs pairs; plain SQLite works on a mount with \`nobrl\`." "" \
+    "| | | calls, plain | calls, holdfast | per second, plain | per second, holdfast | ratio |" "|---|---|---|---|---|---|---|"
+  smb_cost_rows SMB delete,truncate,persist,reads
+  say ""
+}
+
+smb_delays() {
+  say "## A slower network" "" \
+    "One process on client 2, DELETE and read transactions, medians of three pairs; \`sch_netem\` on the client's side of the" \
+    "cable makes each call longer by the delay. Plain SQLite works on a mount with \`nobrl\`." "" \
+    "| delay | | calls, plain | calls, holdfast | per second, plain | per second, holdfast | ratio |" "|---|---|---|---|---|---|---|"
+  export CASE_FAR=1
+  for delay in 0 0.5 2 10; do
+    lab_delay ${delay}ms || { say "| no sch_netem | | | | | | |" "# bad"; return; }
+    transactions=30 pairs=3
+    [ $delay != 10 ] || transactions=15
+    smb_cost_rows "$delay ms" delete,reads
   done
+  unset CASE_FAR
   say ""
 }

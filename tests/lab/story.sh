@@ -9,7 +9,7 @@
 # job_story SECONDS: for each side of the demo
 job_story() {
   story_seconds=$1
-  rounds=10 commits=50 case_seconds=100 all=100
+  rounds=10 commits=50 case_seconds=300 all=100
   lab_servers
   lab_mounts >"$LAB/mounts"
   while read -r name class rule clients; do

@@ -11,16 +11,17 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 8, THREAD_BUSY_MS = 60000, COMMIT_BUSY_MS = 10000 };
+enum { THREADS_MAX = 8, THREAD_BUSY_MS = 60000, STORM_BUSY_MS = 10000 };
 
 /* Stops at the first one that is refused: nothing is tried again, so nothing is hidden. */
 int work_commits(long n, const char *who)
 {
+  const char *busy = getenv("CASE_BUSY_MS");
   char text[256];
   long i, acknowledged = 0;
   int rc = SQLITE_OK;
 
-  (void)sqlite3_busy_timeout(agent_db, COMMIT_BUSY_MS);
+  (void)sqlite3_busy_timeout(agent_db, busy != NULL ? atoi(busy) : STORM_BUSY_MS);
   (void)snprintf(text, sizeof text,
                  "BEGIN IMMEDIATE; UPDATE c SET v = v + 1; INSERT INTO log SELECT '%.40s', v FROM c; COMMIT",
                  who);
@@ -110,7 +111,7 @@ int work_storm(const char *who, const char *log)
 
   log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log_fd < 0) return SQLITE_CANTOPEN;
-  (void)sqlite3_busy_timeout(agent_db, COMMIT_BUSY_MS);
+  (void)sqlite3_busy_timeout(agent_db, STORM_BUSY_MS);
   while (!line_is_waiting() && agent_sql(agent_first) != SQLITE_OK) continue; /* busy, for ten seconds each */
   for (n = 0; !line_is_waiting(); n++) {
     int rc;
