@@ -403,7 +403,8 @@ int holdfast_selftest_hosts(const char *prefix, int as, int smb, int wait_s, hol
   }
   if (!error) error = step_name(&m, STEPS + 1);
   if (m.fd >= 0) close(m.fd);
-  clean(&m, as == 'b' && !error); /* b is the last to look */
+  if (as == 'b' || error)
+    clean(&m, as == 'b' && !error); /* b is the last to look: it removes all, later than a */
   if (error && found.count > 0)
     hf_step_add(&found, "answer", HOLDFAST_STEP_FAILED, "the test could not be finished: %s",
                 error == ETIMEDOUT ? "the other host stopped answering" : strerror(error));

@@ -29,12 +29,16 @@ static void name_files(const char *name, long round)
 /* ---- a writer on client 2 dies between two pages, client 1 reads next */
 
 /* One row to a page, all of one version: two versions seen at once are half a transaction. */
-static void make_versions(void)
+static void make_versions(const char *writer_shim, const char *client2)
 {
-  kit_must(kit_plain(server_db),
+  kit_agent maker = kit_start(writer_shim, client2);
+
+  kit_must(&maker, "open %s", db);
+  kit_must(&maker,
            "sql CREATE TABLE t(id INTEGER PRIMARY KEY, v INT, pad BLOB); WITH RECURSIVE n(i) AS (SELECT 1 "
            "UNION ALL SELECT i+1 FROM n WHERE i<%d) INSERT INTO t SELECT i, 0, zeroblob(3500) FROM n",
            PAGES);
+  kit_stop(&maker);
 }
 
 /* The reader's next act is a write of one row, which would keep half a transaction for ever: plain SQLite at
@@ -63,7 +67,7 @@ static sight read_after_crash(const crash *of, const char *writer_shim, const ch
   sight seen = WHOLE;
 
   name_files(of->name, round);
-  make_versions();
+  make_versions(writer_shim, client2);
   reader = kit_start(shim, NULL);
   kit_must(&reader, "open %s", db);
   writer = kit_start(writer_shim, client2);
