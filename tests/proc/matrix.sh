@@ -101,7 +101,7 @@ made_by() {
     done
   done | sort | uniq -c | awk '{ n = $1; $1 = ""; split($0, part, "|"); of[part[1]] += n; names[part[1]] = names[part[1]] " " part[2] }
     END { for (one in of) print of[one] "|" one "|" names[one] }' | sort -t '|' -k 1,1nr |
-    awk -F '|' '{ sub(/^ /, "", $2); printf "%s%s%s", NR > 1 ? "; made again on " : "", $2, NR > 1 ? ":" $3 : "" }'
+    awk -F '|' '{ sub(/^ /, "", $2); printf("%s%s%s", (NR > 1 ? "; of another run: " : ""), $2, (NR > 1 ? ":" $3 : "")) }'
 }
 page() {
   echo "# Locks that hold: the scenarios on every local file system"
