@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +21,7 @@
 #include "fork.h"
 #include "metrics.h"
 
-enum { EVERY_MS = 2000 };
+enum { EVERY_MS = 2000, TURN_MS = 1, TURN_MS_MAX = 1000 };
 
 void hf_metrics_from_env(char *out, size_t size)
 {
@@ -70,7 +72,7 @@ static void write_file(hf_vfs *owner)
     hf_metrics_json(owner, &text);
   else
     hf_metrics_text(owner, &text);
-  /* The thread and a close may do this at the same time. */
+  /* When the wait for the turn was too long, two may do this at the same time. */
   snprintf(fresh, sizeof fresh, "%s.%lld", name, (long long)syscall(SYS_gettid));
   fd = text.failed ? -1 : open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0644);
   if (fd >= 0) {
@@ -78,6 +80,27 @@ static void write_file(hf_vfs *owner)
     if (close(fd) != 0 || !whole || rename(fresh, name) != 0) (void)unlink(fresh); /* the old one stays */
   }
   hf_text_free(&text);
+}
+
+/*
+ * One at a time, or the thread could put what it read before the last close over what that close has written.
+ * Not a mutex: a forked child would have it locked for ever, and a file on a dead server must not keep a
+ * close waiting.
+ */
+static void write_in_turn(hf_vfs *owner)
+{
+  const struct timespec nap = {0, TURN_MS * 1000000L};
+  unsigned me = hf_generation(), seen;
+  bool mine = false;
+
+  for (int i = 0; i < TURN_MS_MAX / TURN_MS && !mine; i++) {
+    seen =
+        atomic_load(&owner->metrics_writing); /* another generation: the parent's, whose thread is not here */
+    mine = seen != me && atomic_compare_exchange_strong(&owner->metrics_writing, &seen, me);
+    if (!mine) (void)nanosleep(&nap, NULL);
+  }
+  write_file(owner);
+  if (mine) atomic_store(&owner->metrics_writing, 0);
 }
 
 static bool any_open(hf_vfs *owner)
@@ -97,7 +120,7 @@ static void *writer(void *arg)
   hf_vfs *owner = arg;
 
   while (any_open(owner)) {
-    write_file(owner);
+    write_in_turn(owner);
     (void)nanosleep(&nap, NULL);
   }
   return NULL;
@@ -123,5 +146,5 @@ void hf_metrics_opened(hf_vfs *owner)
 
 void hf_metrics_closed(hf_vfs *owner)
 {
-  if (owner->metrics[0]) write_file(owner);
+  if (owner->metrics[0]) write_in_turn(owner);
 }

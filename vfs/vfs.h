@@ -100,8 +100,9 @@ typedef struct hf_vfs {
   struct hf_path_stats *past;  /* lockstats.c: counters of files that were closed */
   char metrics[1024];          /* the file to write them to, "" = none. Set when the library is registered */
   unsigned metrics_generation; /* of the process whose thread writes it, 0 = no thread */
-  uint64_t opened;             /* handles so far: the next one's number */
-  hf_health_memory *health;    /* NULL until the first verdict */
+  _Atomic unsigned metrics_writing; /* the generation of the process that writes the file, 0 = nobody */
+  uint64_t opened;                  /* handles so far: the next one's number */
+  hf_health_memory *health;         /* NULL until the first verdict */
 } hf_vfs;
 
 /* Of a file on SMB (smb.c). All but `on` is of the transaction that this handle is in. */

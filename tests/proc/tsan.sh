@@ -100,5 +100,5 @@ reported() {
   fi
 }
 reported planted counted_open
-reported unlocked 'hf_timer_[a-z]*'
+reported unlocked '\(watch\|hf_timer_[a-z]*\)' # whichever of the two comes second
 [ $failures = 0 ]
