@@ -133,7 +133,7 @@ lab_expect() {
   readonly-wal) expect_stock="*" expect_shim="error 14, unchanged" ;;
   crash | crash-write | crash-off) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
   lease) expect_stock="[1-9]* of * wrong, *" expect_shim="0 of * wrong, * told why" ;;
-  blip) expect_stock="0 of * wrong, 0 refused" expect_shim=$expect_stock ;;
+  blip) expect_stock="0 of * wrong, *" expect_shim=$expect_stock ;; # refused only where the machine is too slow
   restart) # a client that is too slow to claim its locks again within the server's grace is refused, and told why
     expect_stock="0 of * wrong, 0 refused" expect_shim="0 of * wrong, *"
     ;;
