@@ -31,16 +31,16 @@ btrfs       local    wal-ok            1
 overlay     local    wal-ok            1
 tmpfs       memory   wal-ok            1
 hostfs      vm-share rollback-one-host 1
-nfs4        network  rollback-only     2
-nfs40       network  rollback-only     2
-nfs3        network  rollback-only     2
 nfs3nolock  network  rollback-one-host 1
-smb         network  rollback-only     2
 smbnobrl    network  rollback-one-host 1
 9p          network  rollback-one-host 1
 fuse        fuse     rollback-one-host 1
 mergerfs    fuse     wal-ok            1
 sshfs       network  rollback-one-host 1
+nfs4        network  rollback-only     2
+nfs40       network  rollback-only     2
+nfs3        network  rollback-only     2
+smb         network  rollback-only     2
 END
 }
 
