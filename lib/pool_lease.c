@@ -3,7 +3,7 @@
  * comes back.
  *
  * A connection is judged when it is released, by what SQLite says about it, never by a query at acquire. The
- * cost of the ordinary case is the queue's mutex twice, the clock twice, and two questions that SQLite
+ * cost of the ordinary case is the queue's mutex twice, the clock once, and two questions that SQLite
  * answers without touching the file.
  */
 #include <stdio.h>
