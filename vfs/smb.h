@@ -33,6 +33,6 @@ void hf_smb_opened(int fd, const char *path); /* SQLite has opened it */
  * again. */
 bool hf_smb_may_come(const char *path, int tries);
 
-enum { HF_SMB_NONCE_AT = 12, HF_SMB_NONCE = 8 };
+enum { HF_SMB_NONCE_AT = 12, HF_SMB_NONCE = 8, HF_SMB_FLAG_SETS = 24 /* of lock descriptors */ };
 
 #endif

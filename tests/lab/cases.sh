@@ -67,18 +67,21 @@ lab_case() {
   case_seconds=$((deadline - began))
   [ $case_seconds -ge 20 ] || { lab_row "$1" "no time left" "" skip && return; }
   [ $case_seconds -le "$case_limit" ] || case_seconds=$case_limit
-  stock=$(lab_side "$1" "") stock_rc=$?
+  stock=$(lab_side "$1" "" 2>"$LAB/tmp/said") stock_rc=$?
   if [ $stock_rc -eq 77 ]; then lab_row "$1" "$stock" "" skip && return; fi
   if [ -z "$LAB_SHIM" ]; then lab_row "$1" "$stock" "not built" skip && return; fi
-  shim=$(lab_side "$1" "$LAB_SHIM") shim_rc=$?
+  shim=$(lab_side "$1" "$LAB_SHIM" 2>>"$LAB/tmp/said") shim_rc=$?
   lab_expect "$1"
   result=FAIL
   # shellcheck disable=SC2254 # both are patterns
   case $stock_rc$shim_rc:$stock in 00:$expect_stock) case $shim in $expect_shim) result=ok ;; esac ;; esac
   case $result$stock_rc$shim_rc in FAIL*124*) [ "$(date +%s)" -lt $deadline ] || result=skip ;; esac
   lab_row "$1" "$stock" "$shim" $result
-  [ $result != FAIL ] || lab_line "" "  expected" "$expect_stock" "$expect_shim" ""
+  [ $result != FAIL ] || { lab_line "" "  expected" "$expect_stock" "$expect_shim" "" && lab_said; }
 }
+
+# What the programs of a failed case had to say, without the trace of this script.
+lab_said() { say "$(sed '/^+/d; s/^/            /' "$LAB/tmp/said" | tail -n 40)"; }
 
 # lab_side CASE SHIM: which program has the case, and with which words
 lab_side() {
