@@ -10,3 +10,9 @@ int hf_fresh_exists(const char *path, bool smb, bool directory_is_fresh, bool *e
   (void)path, (void)smb, (void)directory_is_fresh, (void)exists;
   return ENOTSUP;
 }
+
+int hf_fresh_announce(const char *path)
+{
+  (void)path;
+  return ENOTSUP;
+}

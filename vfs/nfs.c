@@ -117,11 +117,32 @@ int hf_nfs_journal_ends(hf_node *node)
   return rc ? rc : alive(node);
 }
 
-int hf_nfs_deletes(hf_vfs *owner, const char *name)
+/*
+ * Where names are learned of late, the name of the journal is made once and stays: an empty journal is no
+ * journal to every SQLite.
+ */
+int hf_nfs_opens(hf_node *node, const char *name)
+{
+  bool made = false;
+  int error;
+
+  if (!node->nfs.coarse) return SQLITE_OK;
+  error = hf_nfs_make(name, node->path, &made);
+  if (!error && made) error = hf_fresh_announce(name);
+  if (!error || !made) return SQLITE_OK; /* SQLite's own open() will say what is wrong */
+  hf_report(
+      node->owner, "refused", "journal-unknown", node->path, SQLITE_CANTOPEN,
+      "other machines may not see a journal made now (%s): when this one stopped, they would find half a "
+      "transaction",
+      strerror(error));
+  return SQLITE_CANTOPEN;
+}
+
+int hf_nfs_delete(hf_vfs *owner, const char *name)
 {
   hf_node *found = NULL;
   size_t stem;
-  int rc;
+  int rc, error;
 
   pthread_mutex_lock(&owner->mutex);
   for (hf_node *one = hf_node_by_sidecar(owner, name, &stem); one && !found; one = one->next)
@@ -130,10 +151,13 @@ int hf_nfs_deletes(hf_vfs *owner, const char *name)
       found = one;
   if (found) atomic_fetch_add(&found->references, 1);
   pthread_mutex_unlock(&owner->mutex);
-  if (!found) return SQLITE_OK;
+  if (!found) return SQLITE_NOTFOUND;
   rc = hf_nfs_journal_ends(found);
+  if (rc == SQLITE_OK && !found->nfs.coarse) rc = SQLITE_NOTFOUND;
   hf_node_release(found);
-  return rc;
+  if (rc) return rc;
+  error = hf_nfs_empty(name);
+  return error == 0 ? SQLITE_OK : error == ENOENT ? SQLITE_IOERR_DELETE_NOENT : SQLITE_IOERR_DELETE;
 }
 
 /* ---------------------------------------------------------------- the methods that do more here */
@@ -204,6 +228,7 @@ int hf_nfs_begin(hf_node *node)
 
   nfs->wal_fd = nfs->seen = -1;
   nfs->leases = strcmp(node->facts.fstype, "nfs4") == 0;
+  nfs->coarse = !nfs->leases;
   nfs->on =
       node->overridden && hf_records_device(node->facts.device, HF_KIND_NFS) && hf_nfs_ready(node->owner);
   if (!nfs->on) (void)hf_records_device(node->facts.device, HF_KIND_PASS); /* no room: asked again per file */

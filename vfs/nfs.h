@@ -21,6 +21,9 @@ int hf_nfs_alive(int fd);
 int hf_nfs_reachable(int fd);
 /* A write lock on the -wal's own description, far behind its end. 0 or an errno value. */
 int hf_nfs_lock_wal(int fd);
+/* An empty file with the rights of `database`, if there is none of that name. 0 or an errno value. */
+int hf_nfs_make(const char *path, const char *database, bool *made);
+int hf_nfs_empty(const char *path);
 
 /* nfs.c */
 /* In xOpen, before the file is used: on or off, and what is warned of. SQLITE_CANTOPEN: strict refuses. */
@@ -32,9 +35,12 @@ int hf_nfs_unchanged(hf_node *node);
 int hf_nfs_judge(hf_node *node, int rc);
 /* Under SHARED or more: does the server still know our locks? Asks it; a loss is reported and latched. */
 bool hf_nfs_held(hf_node *node);
-/* Before a journal is truncated, overwritten or deleted: SQLITE_OK, or SQLITE_IOERR_LOCK. */
+/* Before a journal is truncated or overwritten: SQLITE_OK, or SQLITE_IOERR_LOCK. */
 int hf_nfs_journal_ends(hf_node *node);
-int hf_nfs_deletes(hf_vfs *owner, const char *name);
+/* xDelete of a journal: SQLITE_NOTFOUND when the base shall delete it. */
+int hf_nfs_delete(hf_vfs *owner, const char *name);
+/* Before a -journal or -wal is opened that may not be there yet: SQLITE_OK, or SQLITE_CANTOPEN. */
+int hf_nfs_opens(hf_node *node, const char *name);
 /* The -wal was opened as `fd`: SQLITE_OK, SQLITE_BUSY or SQLITE_IOERR_LOCK. */
 int hf_nfs_wal_opened(hf_node *node, int fd);
 /* A PRAGMA of this file was seen that has a danger of its own here: SQLITE_NOTFOUND, or an error with `why`.

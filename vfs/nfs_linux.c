@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fork.h"
@@ -194,4 +195,25 @@ int hf_nfs_reachable(int fd)
 int hf_nfs_lock_wal(int fd)
 {
   return hf_record_set(fd, F_WRLCK, WAL_LOCK, 1, false) ? errno : 0;
+}
+
+/* ---------------------------------------------------------------- the name of a journal */
+
+int hf_nfs_make(const char *path, const char *database, bool *made)
+{
+  struct stat st;
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600), error = 0;
+
+  *made = fd >= 0;
+  if (fd < 0) return errno == EEXIST ? 0 : errno;
+  /* SQLite gives a journal that it opens the owner of the database, but no rights to one that is there. */
+  if (stat(database, &st) || fchmod(fd, st.st_mode & 0777)) error = errno;
+  close(fd);
+  return error;
+}
+
+/* The server has done it when it answers. */
+int hf_nfs_empty(const char *path)
+{
+  return truncate(path, 0) ? errno : 0;
 }

@@ -30,3 +30,14 @@ int hf_nfs_lock_wal(int fd)
   (void)fd;
   return ENOTSUP;
 }
+int hf_nfs_make(const char *path, const char *database, bool *made)
+{
+  (void)path, (void)database;
+  *made = false;
+  return ENOTSUP;
+}
+int hf_nfs_empty(const char *path)
+{
+  (void)path;
+  return ENOTSUP;
+}

@@ -20,9 +20,8 @@ static int hf_xDelete(sqlite3_vfs *vfs, const char *name, int sync_dir)
 
   if (HF_UNLIKELY(hf_closed_not_ours) && hf_side_keep(hf_vfs_of(vfs), name)) return SQLITE_OK;
   if (HF_UNLIKELY(atomic_load_explicit(&hf_vfs_of(vfs)->fresh_files, memory_order_relaxed) > 0)) {
-    int rc = hf_nfs_deletes(hf_vfs_of(vfs), name);
-    if (rc) return rc;
-    rc = hf_smb_delete(hf_vfs_of(vfs), name, sync_dir != 0);
+    int rc = hf_nfs_delete(hf_vfs_of(vfs), name);
+    if (rc == SQLITE_NOTFOUND) rc = hf_smb_delete(hf_vfs_of(vfs), name, sync_dir != 0);
     if (rc != SQLITE_NOTFOUND) return rc;
   }
   return base->xDelete(base, name, sync_dir);

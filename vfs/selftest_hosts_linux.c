@@ -80,7 +80,7 @@ static int tell(const meeting *m, int step, const char *word)
   if (fd < 0) return errno;
   if (write(fd, text, (size_t)n) != n || fsync(fd)) error = errno ? errno : EIO;
   if (close(fd) && !error) error = errno;
-  return error;
+  return error || m->smb ? error : hf_fresh_announce(name);
 }
 
 /* One look. 0, ENOENT (nothing yet, or of an earlier run), or what failed. */

@@ -350,6 +350,8 @@ static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags
   if (!hf_guard_process(of)) return SQLITE_MISUSE;
   if (!(flags & SQLITE_OPEN_WAL) && of->verify && of->reserved && hf_guard_still_held(of))
     return SQLITE_IOERR_LOCK;
+  if (HF_UNLIKELY(of->nfs.coarse) && (flags & SQLITE_OPEN_CREATE) && hf_nfs_opens(of, name))
+    return SQLITE_CANTOPEN;
   at = allocate(of, (flags & SQLITE_OPEN_WAL) != 0);
   if (!at) return SQLITE_NOMEM;
   rc = base->xOpen(base, name, at->base, flags, out_flags);

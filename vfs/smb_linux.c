@@ -48,19 +48,20 @@ int hf_smb_set(int fd, short type, off_t start, off_t length)
 }
 
 /*
- * The client gives two descriptors of one file with the same flags one handle of the server (R5), and a read or
- * write opens a dead handle again without a word: a lock descriptor that shared one with the database's would
- * prove locks that are gone. So it always has O_ASYNC, which at open() means nothing and which nobody who reads
- * or writes a file has. The rest differs from process to process, so that two of them seldom share one. Where
- * they do, the lock of a killed one may stay until the other closes: it closed its other descriptors of the file
- * first, and then the kernel does not remember that there were locks.
+ * The client gives two descriptors of one file with the same flags one handle of the server (R5), and a read
+ * or write opens a dead handle again without a word: a lock descriptor that shared one with the database's
+ * would prove locks that are gone. So it always has O_ASYNC, which at open() means nothing and which nobody
+ * who reads or writes a file has. The rest differs from process to process, so that two of them seldom share
+ * one. Where they do, the lock of a killed one may stay until the other closes: it closed its other
+ * descriptors of the file first, and then the kernel does not remember that there were locks.
  */
 static int odd_flags(unsigned which)
 {
   static const int sync[] = {0, O_DSYNC, O_SYNC};
   unsigned set = which % HF_SMB_FLAG_SETS;
 
-  return O_ASYNC | (set & 1 ? O_APPEND : 0) | (set & 2 ? O_NONBLOCK : 0) | (set & 4 ? O_DIRECT : 0) | sync[set / 8];
+  return O_ASYNC | (set & 1 ? O_APPEND : 0) | (set & 2 ? O_NONBLOCK : 0) | (set & 4 ? O_DIRECT : 0) |
+         sync[set / 8];
 }
 
 int hf_smb_open(const char *path, bool writable, int slot)

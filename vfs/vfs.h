@@ -128,6 +128,7 @@ typedef struct hf_smb {
 typedef struct hf_nfs {
   bool on;     /* locks, reads and writes go through one private description */
   bool leases; /* NFSv4: the server forgets a client that is silent for too long */
+  bool coarse; /* NFSv3: clients learn of new names by a time that moves in steps (fresh_<os>.c) */
   bool proved; /* what this transaction wrote has arrived, with its lock */
   bool asked;  /* the directory was, since SHARED was granted */
   int wal_fd;  /* SQLite's descriptor of the -wal, with our lock on it, -1 = none */
@@ -260,6 +261,8 @@ int hf_exclusive_ready(hf_vfs *owner, sqlite3 *db);
 
 /* fresh_<os>.c: does the file exist and is it not empty, as its server says now? 0 or an errno value. */
 int hf_fresh_exists(const char *path, bool smb, bool directory_is_fresh, bool *exists);
+/* `path` was made a moment ago: clients that have just missed it shall look again. 0 or an errno value. */
+int hf_fresh_announce(const char *path);
 
 static inline hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
 {

@@ -42,7 +42,7 @@ lab_clean() {
 # The programs of the lab, its scripts, the module folder of the lab kernel, and the shim if there is one.
 lab_gather() {
   cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -shared -fPIC -o "$LAB_WORK/bin/xstate.so" "$lab_here/xstate.c" &&
-    cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/agent" "$lab_here/agent.c" "$lab_here/work.c" -lsqlite3 -lpthread &&
+    cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -rdynamic -o "$LAB_WORK/bin/agent" "$lab_here/agent.c" "$lab_here/work.c" -lsqlite3 -lpthread &&
     for program in cases crashes outages storm calls health; do
       cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$LAB_WORK/bin/$program" "$lab_here/$program.c" "$lab_here/kit.c" || exit 1
     done &&

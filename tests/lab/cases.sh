@@ -13,7 +13,7 @@ lab_cases_of() {
   case $1 in
   smb) echo "smb-storm smb-drops hosts" ;;
   nfs4) echo "warned crash-write crash-off storm lease blip restart stray process take-over probe lost" ;;
-  nfs3) echo "crash-write crash-off storm restart stray process hosts ${probe_nfs3:-}" ;; # without leases a client that is cut off keeps its locks
+  nfs3) echo "crash-write crash-off crash-at-once storm restart stray process hosts ${probe_nfs3:-}" ;; # without leases a client that is cut off keeps its locks
   esac
 }
 
@@ -134,7 +134,7 @@ lab_expect() {
   readonly) expect_stock="reads 7, write error 8" expect_shim=$expect_stock ;;
   wal-writers) expect_stock="*, error 1[05]" expect_shim="$all acknowledged, $all found" ;;
   readonly-wal) expect_stock="*" expect_shim="error 14, unchanged" ;;
-  crash | crash-write | crash-off) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
+  crash | crash-write | crash-off | crash-at-once) expect_stock="[1-9]* of $rounds half*" expect_shim="0 of $rounds half" ;;
   lease) expect_stock="[1-9]* of * wrong, *" expect_shim="0 of * wrong, * told why" ;;
   blip) expect_stock="0 of * wrong, *" expect_shim=$expect_stock ;; # refused only where the machine is too slow
   restart) # a client that is too slow to claim its locks again within the server's grace is refused, and told why

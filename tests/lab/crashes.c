@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kit.h"
 
@@ -53,12 +54,26 @@ static const char *write_and_look(const kit_agent *reader)
 
 typedef enum sight { WHOLE, HALF, REFUSED } sight;
 
-/* What the reader does next, and how the writer syncs: without a sync its lock must not go before its journal
- * (F26). */
+/*
+ * What the reader does next, and how the writer syncs: without a sync its lock must not go before its journal
+ * (F26). At once: a program of client 1 misses the journal's name a moment before client 2 makes it, in the
+ * same step of the directory's time if it can be had, and the directory has changed in that step already.
+ */
 typedef struct crash {
   const char *name, *sync;
-  bool write;
+  bool write, at_once;
 } crash;
+
+static void no_journal_yet(long round)
+{
+  char path[PATH_BYTES + 10];
+  FILE *made;
+
+  (void)snprintf(path, sizeof path, "%s-journal", db);
+  made = fopen(path, "a"); /* holdfast has left an empty one */
+  if (made == NULL || fclose(made) != 0 || unlink(path) != 0) kit_fail("the directory cannot be changed");
+  if (kit_exists(db, "-journal")) kit_fail("round %ld: there is a journal already", round);
+}
 
 static sight read_after_crash(const crash *of, const char *writer_shim, const char *client2, long round)
 {
@@ -75,8 +90,10 @@ static sight read_after_crash(const crash *of, const char *writer_shim, const ch
   kit_must(&writer, "sql PRAGMA synchronous=%s; SELECT count(*) FROM t", of->sync);
   kit_must(&writer, "die-after %d", PAGES / 2);
 
+  if (of->at_once) kit_must(&writer, "sql BEGIN IMMEDIATE");
   kit_must(&reader, "sql SELECT sum(v) FROM t"); /* and so client 1 has learned that there is no journal */
-  kit_tell(&writer, "sql UPDATE t SET v = v + 1");
+  if (of->at_once) no_journal_yet(round);
+  kit_tell(&writer, "sql UPDATE t SET v = v + 1%s", of->at_once ? "; COMMIT" : "");
   kit_must_die(&writer);
   if (!kit_exists(server_db, "-journal")) kit_fail("the dead writer left no journal");
   heard =
@@ -104,15 +121,19 @@ static void crashes(const crash *of)
 
 static void case_crash(void)
 {
-  crashes(&(crash){"crash", "FULL", false});
+  crashes(&(crash){"crash", "FULL", false, false});
 }
 static void case_crash_write(void)
 {
-  crashes(&(crash){"crash-write", "FULL", true});
+  crashes(&(crash){"crash-write", "FULL", true, false});
 }
 static void case_crash_off(void)
 {
-  crashes(&(crash){"crash-off", "OFF", false});
+  crashes(&(crash){"crash-off", "OFF", false, false});
+}
+static void case_crash_at_once(void)
+{
+  crashes(&(crash){"crash-at-once", "FULL", false, true});
 }
 
 /* ---- what is dangerous on NFS is said, and refused where the user wants that */
@@ -159,6 +180,7 @@ static const struct {
 } cases[] = {{"crash", case_crash},
              {"crash-write", case_crash_write},
              {"crash-off", case_crash_off},
+             {"crash-at-once", case_crash_at_once},
              {"warned", case_warned}};
 
 int main(int argc, char **argv)
@@ -174,6 +196,6 @@ int main(int argc, char **argv)
     printf("\n");
     return 0;
   }
-  fprintf(stderr, "usage: crashes crash|crash-write|crash-off|warned\n");
+  fprintf(stderr, "usage: crashes crash|crash-write|crash-off|crash-at-once|warned\n");
   return 64;
 }

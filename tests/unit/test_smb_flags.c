@@ -1,8 +1,8 @@
 /*
- * smb_linux.c: the flags of lock descriptors. The SMB client gives descriptors of one file with the same flags
- * one handle of the server, so no lock descriptor may have the flags of one that reads or writes: the handle
- * would be opened anew by the next read, and the loss of its locks would go unseen. What the server then does is
- * seen in the lab (smb-drops); which flags are chosen does not need one.
+ * smb_linux.c: the flags of lock descriptors. The SMB client gives descriptors of one file with the same
+ * flags one handle of the server, so no lock descriptor may have the flags of one that reads or writes: the
+ * handle would be opened anew by the next read, and the loss of its locks would go unseen. What the server
+ * then does is seen in the lab (smb-drops); which flags are chosen does not need one.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,7 +46,8 @@ static void no_lock_descriptor_looks_like_one_for_data(void **state)
 
   for (size_t i = 0; i < 2; i++) {
     int plain = flags_of_io(access[i], false), direct = flags_of_io(access[i], true);
-    if (plain == direct) print_message("no O_DIRECT on this file system: only plain descriptors are compared\n");
+    if (plain == direct)
+      print_message("no O_DIRECT on this file system: only plain descriptors are compared\n");
     for (int slot = 0; slot < HF_SMB_FLAG_SETS; slot++) {
       int flags = flags_of(hf_smb_open(name, access[i] == O_RDWR, slot));
       assert_int_equal(flags & O_ACCMODE, access[i]);
