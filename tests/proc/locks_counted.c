@@ -1,8 +1,9 @@
 /*
- * locks_counted.c - the counters are exact: they equal those of a VFS below the shim that only counts, in
- * both journal modes, with several connections in threads and with several processes that get in each other's
- * way. And times are right: a lock is held and waited for as long as a clock beside it says, and the
- * statement and age that are shown for a holder of this process are those of the holder.
+ * locks_counted.c - the counters are exact: attempts, granted and busy of each lock and the syncs of each
+ * file equal those of a VFS below the shim that only counts, in both journal modes, with several connections
+ * in threads and with several processes that get in each other's way. And times are right: a lock is held and
+ * waited for as long as a clock beside it says, and the statement and age that are shown for a holder of this
+ * process are those of the holder.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,22 +21,35 @@ enum { LEVELS = 5, SLOTS = 8, THREADS = 4, ROUNDS = 150 };
 
 /* ---------------------------------------------------------------- the VFS below: in each peer, one */
 
-static atomic_long level_calls[LEVELS], shm_calls[SLOTS], syncs_db, syncs_wal;
+typedef struct answers {
+  atomic_long granted, busy, failed;
+} answers;
+static answers levels[LEVELS], slots[SLOTS];
+static atomic_long syncs_db, syncs_wal, syncs_journal;
+
+static void count_answer(answers *at, int rc)
+{
+  *(rc == SQLITE_OK ? &at->granted : (rc & 0xff) == SQLITE_BUSY ? &at->busy : &at->failed) += 1;
+}
+
+static void answered(const wrap_call *call, int rc)
+{
+  if (call->op == WRAP_LOCK) count_answer(&levels[call->a], rc);
+  if (call->op == WRAP_SHM_LOCK && call->flags & SQLITE_SHM_LOCK)
+    for (int i = 0; i < call->n; i++) count_answer(&slots[call->a + i], rc);
+}
 
 static void count(const wrap_call *call)
 {
-  switch (call->op) {
-  case WRAP_LOCK: level_calls[call->a]++; break;
-  case WRAP_SHM_LOCK:
-    if (call->flags & SQLITE_SHM_LOCK)
-      for (int i = 0; i < call->n; i++) shm_calls[call->a + i]++;
-    break;
-  case WRAP_SYNC: *(call->file->flags & SQLITE_OPEN_WAL ? &syncs_wal : &syncs_db) += 1; break;
-  default: break;
-  }
+  int flags = call->file ? call->file->flags : 0;
+
+  if (call->op != WRAP_SYNC) return;
+  *(flags & SQLITE_OPEN_WAL            ? &syncs_wal
+    : flags & SQLITE_OPEN_MAIN_JOURNAL ? &syncs_journal
+                                       : &syncs_db) += 1;
 }
 
-static const wrap_rules counting = {.name = "counting", .before = count};
+static const wrap_rules counting = {.name = "counting", .journals = 1, .before = count, .after = answered};
 
 static void below(void)
 {
@@ -44,32 +58,45 @@ static void below(void)
 
 /* ---------------------------------------------------------------- what is compared */
 
-/* "LOCK=attempts " for each lock that was asked for, in one order. */
+static size_t one_lock(char *out, size_t size, const char *name, answers *of)
+{
+  long granted = of->granted, busy = of->busy, failed = of->failed;
+
+  if (granted + busy + failed == 0) return 0;
+  return (size_t)snprintf(out, size, "%s=%ld,%ld,%ld ", name, granted + busy + failed, granted, busy);
+}
+
+/* "LOCK=attempts,granted,busy " for each lock that was asked for, and "SYNC_FILE=calls ", in one order. */
 static int counted_below(sqlite3 **db, char *out, size_t size)
 {
-  static const char *const levels[] = {NULL, "SHARED", "RESERVED", NULL, "EXCLUSIVE"};
-  static const char *const slots[] = {"WAL_WRITE", "WAL_CKPT",  "WAL_RECOVER", "WAL_READ0",
-                                      "WAL_READ1", "WAL_READ2", "WAL_READ3",   "WAL_READ4"};
+  static const char *const level_names[] = {NULL, "SHARED", "RESERVED", NULL, "EXCLUSIVE"};
+  static const char *const slot_names[] = {"WAL_WRITE", "WAL_CKPT",  "WAL_RECOVER", "WAL_READ0",
+                                           "WAL_READ1", "WAL_READ2", "WAL_READ3",   "WAL_READ4"};
+  const struct {
+    const char *name;
+    long calls;
+  } syncs[] = {{"SYNC_DB", syncs_db}, {"SYNC_JOURNAL", syncs_journal}, {"SYNC_WAL", syncs_wal}};
   size_t used = 0;
 
   (void)db;
   for (int i = 1; i < LEVELS; i++)
-    if (level_calls[i])
-      used += (size_t)snprintf(out + used, size - used, "%s=%ld ", levels[i], (long)level_calls[i]);
-  for (int i = 0; i < SLOTS; i++)
-    if (shm_calls[i])
-      used += (size_t)snprintf(out + used, size - used, "%s=%ld ", slots[i], (long)shm_calls[i]);
-  if (syncs_db) used += (size_t)snprintf(out + used, size - used, "SYNC_DB=%ld ", (long)syncs_db);
-  if (syncs_wal) used += (size_t)snprintf(out + used, size - used, "SYNC_WAL=%ld ", (long)syncs_wal);
+    if (level_names[i]) used += one_lock(out + used, size - used, level_names[i], &levels[i]);
+  for (int i = 0; i < SLOTS; i++) used += one_lock(out + used, size - used, slot_names[i], &slots[i]);
+  for (size_t i = 0; i < sizeof syncs / sizeof *syncs; i++)
+    if (syncs[i].calls)
+      used += (size_t)snprintf(out + used, size - used, "%s=%ld ", syncs[i].name, syncs[i].calls);
   return SQLITE_OK;
 }
 
 #define COUNTED                                                                                              \
-  "SELECT ifnull(group_concat(lock || '=' || attempts || ' ', ''), '') FROM (SELECT lock, sum(attempts) AS " \
-  "attempts, "                                                                                               \
-  "instr('SHARED RESERVED PENDING EXCLUSIVE WAL_WRITE WAL_CKPT WAL_RECOVER WAL_READ0 WAL_READ1 WAL_READ2 "   \
-  "WAL_READ3 WAL_READ4 SYNC_DB SYNC_WAL', lock) AS place FROM holdfast_lock_stats "                          \
-  "WHERE lock NOT IN ('SYNC_JOURNAL', 'PENDING', 'DMS') GROUP BY lock ORDER BY place)"
+  "SELECT ifnull(group_concat(lock || '=' || attempts || iif(lock LIKE 'SYNC%', '', ',' || granted || ',' "  \
+  "|| "                                                                                                      \
+  "busy) || ' ', ''), '') FROM (SELECT lock, sum(attempts) AS attempts, sum(granted) AS granted, sum(busy) " \
+  "AS "                                                                                                      \
+  "busy, instr('SHARED RESERVED PENDING EXCLUSIVE WAL_WRITE WAL_CKPT WAL_RECOVER WAL_READ0 WAL_READ1 "       \
+  "WAL_READ2 "                                                                                               \
+  "WAL_READ3 WAL_READ4 SYNC_DB SYNC_JOURNAL SYNC_WAL', lock) AS place FROM holdfast_lock_stats "             \
+  "WHERE lock NOT IN ('PENDING', 'DMS') GROUP BY lock ORDER BY place)"
 /* Every attempt ended in one of three ways; what is granted has a time. */
 #define SOUND                                                                                                \
   "SELECT count(*) FROM holdfast_lock_stats WHERE attempts <> granted + busy + errors OR errors > 0 "        \
@@ -86,7 +113,7 @@ static void *worker(void *arg)
 
   (void)arg;
   if (sqlite3_open(SCENE_DB, &db) != SQLITE_OK) return "open";
-  (void)sqlite3_busy_timeout(db, 1); /* so that there are busy answers of all kinds */
+  (void)sqlite3_busy_timeout(db, 1); /* short: so that there are busy answers of all kinds */
   (void)sql_text(db, "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=20", text, sizeof text);
   for (int i = 0; i < ROUNDS; i++) {
     (void)sql_text(db, "BEGIN; SELECT count(*) FROM t; INSERT INTO t(who) VALUES(1); COMMIT", text,
@@ -131,13 +158,18 @@ static void exact(const char *mode)
     all[i] = peer_start_in(SHIM_YES, "HOLDFAST_WALGUARD=off", below); /* the guard takes locks of its own */
     CHECK_INT("a connection that can always ask", peer_open(all[i], 1, ":memory:", 0), SQLITE_OK);
   }
+  for (int i = 0; i < PEERS; i++) { /* a commit each, whoever gets through later */
+    CHECK_INT("its database", peer_open(all[i], 0, SCENE_DB, 0), SQLITE_OK);
+    scene_must(all[i], "INSERT INTO t(who) VALUES(0)");
+    CHECK_INT("closed", peer_close(all[i], 0), SQLITE_OK);
+  }
   for (int i = 0; i < PEERS; i++) CHECK_INT("work begins", peer_call(all[i], work_begin), SQLITE_OK);
   for (int i = 0; i < PEERS; i++) CHECK_INT("work ends", peer_call(all[i], work_end), SQLITE_OK);
   for (int i = 0; i < PEERS; i++) {
     CHECK_INT("the VFS below", peer_call(all[i], counted_below), SQLITE_OK);
     (void)snprintf(want, sizeof want, "%s", peer_text(all[i]));
-    CHECK_HAS("there is something to compare", want, strcmp(mode, "wal") ? "SHARED=" : "WAL_WRITE=");
-    CHECK_STR("attempts of each lock", peer_ask(all[i], 1, COUNTED), want);
+    CHECK_HAS("there is something to compare", want, strcmp(mode, "wal") ? "SYNC_JOURNAL=" : "WAL_WRITE=");
+    CHECK_STR("attempts, granted and busy of each lock", peer_ask(all[i], 1, COUNTED), want);
     CHECK_STR("rows that do not add up", peer_ask(all[i], 1, SOUND), "0");
     if (i == 0) printf("%s: %s\n", mode, want);
     CHECK_TRUE("somebody was in the way",
@@ -280,10 +312,49 @@ static void times(const char *mode, const char *lock)
   CHECK_INT("the end", peer_end(waiter), 0);
 }
 
+/*
+ * Whatever lock it is, the holder's own process says since when and which handle; of a writer also by which
+ * statement and thread. A reader's statement is not noted: that would cost every reader.
+ */
+static void ages(const char *mode, const char *take, const char *lock, const char *statement)
+{
+  long long taken, before, after, age;
+  char sql[400], want[200];
+  peer *holder;
+
+  check_scene("age of %s, %s", lock, mode);
+  scene_make(mode, NULL);
+  holder = scene_peer(SHIM_YES);
+  CHECK_INT("a connection that can always ask", peer_open(holder, 1, ":memory:", 0), SQLITE_OK);
+  scene_must(holder, "INSERT INTO t(who) VALUES(1)"); /* in WAL mode: a mark above 0 */
+  before = now_ms();
+  scene_must(holder, take);
+  taken = now_ms();
+  CHECK_INT("a pause", peer_call(holder, pause_400), SQLITE_OK);
+  after = now_ms();
+  (void)snprintf(sql, sizeof sql, "SELECT since_ms FROM holdfast_lock_holders WHERE lock='%s' AND mine",
+                 lock);
+  age = atoll(peer_ask(holder, 1, sql));
+  near("its age", age, after - taken, now_ms() - before);
+  (void)snprintf(
+      sql, sizeof sql,
+      "SELECT sql, connection, thread, pid=thread, state FROM holdfast_lock_holders WHERE lock='%s' AND mine",
+      lock);
+  if (statement)
+    (void)snprintf(want, sizeof want, "%s|1|%d|1|running", statement, (int)peer_pid(holder));
+  else
+    (void)snprintf(want, sizeof want, "|1|||running");
+  CHECK_STR("the statement, handle and thread", peer_ask(holder, 1, sql), want);
+  CHECK_INT("the end", peer_end(holder), 0);
+}
+
 int main(void)
 {
   exact("delete");
   exact("wal");
+  ages("delete", "BEGIN EXCLUSIVE", "EXCLUSIVE", "BEGIN EXCLUSIVE");
+  ages("delete", "BEGIN; SELECT count(*) FROM t", "SHARED", NULL);
+  ages("wal", "BEGIN; SELECT count(*) FROM t", "WAL_READ1", NULL);
   times("delete", "RESERVED");
   times("wal", "WAL_WRITE");
   return check_done();

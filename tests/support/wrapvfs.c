@@ -38,6 +38,13 @@ static void tell(const wrap_rules *rules, wrap_call call)
 #define TELL(what, ...)                                                                                      \
   tell(FILE_OF(file)->rules, (wrap_call){.op = (what), .file = FILE_OF(file), __VA_ARGS__})
 
+static int answered(sqlite3_file *file, wrap_call call, int rc)
+{
+  call.file = FILE_OF(file);
+  if (call.file->rules->after) call.file->rules->after(&call, rc);
+  return rc;
+}
+
 static int x_close(sqlite3_file *file)
 {
   return BELOW(file)->pMethods->xClose(BELOW(file));
@@ -70,7 +77,8 @@ static int x_size(sqlite3_file *file, sqlite3_int64 *out)
 static int x_lock(sqlite3_file *file, int level)
 {
   TELL(WRAP_LOCK, .a = level);
-  return BELOW(file)->pMethods->xLock(BELOW(file), level);
+  return answered(file, (wrap_call){.op = WRAP_LOCK, .a = level},
+                  BELOW(file)->pMethods->xLock(BELOW(file), level));
 }
 static int x_unlock(sqlite3_file *file, int level)
 {
@@ -109,7 +117,8 @@ static int x_shm_lock(sqlite3_file *file, int slot, int n, int flags)
 
   TELL(WRAP_SHM_LOCK, .a = slot, .n = n, .flags = flags);
   if (rules->shm_lock) return rules->shm_lock(FILE_OF(file), slot, n, flags);
-  return BELOW(file)->pMethods->xShmLock(BELOW(file), slot, n, flags);
+  return answered(file, (wrap_call){.op = WRAP_SHM_LOCK, .a = slot, .n = n, .flags = flags},
+                  BELOW(file)->pMethods->xShmLock(BELOW(file), slot, n, flags));
 }
 static void x_shm_barrier(sqlite3_file *file)
 {
@@ -166,7 +175,8 @@ static int x_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int fl
   size_t head = aligned(sizeof *made);
   int rc;
 
-  if (!(flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL)))
+  if (!(flags &
+        (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL | (own->rules->journals ? SQLITE_OPEN_MAIN_JOURNAL : 0))))
     return own->below->xOpen(own->below, name, file, flags, out_flags);
   memset(made, 0, head + own->rules->extra);
   made->rules = own->rules;

@@ -3,8 +3,9 @@
  *
  * `before` is told of each call before the VFS below gets it; what it does there (note, wait, work on another
  * connection) decides how connections interleave. With it nobody sleeps: WRAP_SLEEP is all that happens.
- * With `shm_lock` and `shm_mapped` a test plays a part of a shim. Files that are neither a database nor its
- * -wal go to the VFS below untouched.
+ * `after` is told how a lock was answered. With `shm_lock` and `shm_mapped` a test plays a part of a shim.
+ * Files that are neither a database nor its -wal go to the VFS below untouched, and so does a -journal if
+ * `journals` is 0.
  */
 #ifndef HFT_WRAPVFS_H
 #define HFT_WRAPVFS_H
@@ -36,7 +37,7 @@ typedef struct wrap_file {
   const wrap_rules *rules;
   sqlite3_file *below;
   void *extra; /* rules->extra bytes, zero at open */
-  int flags;   /* of xOpen: SQLITE_OPEN_MAIN_DB or SQLITE_OPEN_WAL tell what it is */
+  int flags;   /* of xOpen: SQLITE_OPEN_MAIN_DB, _MAIN_JOURNAL or _WAL tell what it is */
 } wrap_file;
 
 typedef struct wrap_call {
@@ -51,7 +52,9 @@ struct wrap_rules {
   const char *below; /* NULL: what is the default at that time */
   size_t extra;
   void (*opened)(wrap_file *file);                                      /* a main database */
+  int journals;                                                         /* not 0: they are wrapped, too */
   void (*before)(const wrap_call *call);                                /* NULL: nothing */
+  void (*after)(const wrap_call *call, int rc);                         /* WRAP_LOCK and WRAP_SHM_LOCK */
   int (*shm_lock)(wrap_file *file, int slot, int n, int flags);         /* instead of the one below */
   void (*shm_mapped)(wrap_file *file, int region, volatile void *page); /* (0, NULL): unmapping */
 };
