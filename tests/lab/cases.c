@@ -304,6 +304,32 @@ static void case_wal_writers(void)
   print_tally(&sum);
 }
 
+/* Client 2 is about to write. What is said of that there, and on client 1, which its process is not on? */
+static void case_holders(void)
+{
+  const char *client2 = kit_need("CASE_CLIENT2");
+  kit_agent holder, near, far;
+
+  make_counter();
+  holder = kit_start(kit_setting("CASE_WRITER_SHIM"), client2);
+  near = kit_start(shim, client2);
+  far = kit_start(shim, NULL);
+  kit_must(&holder, "open %s", db);
+  kit_must(&near, "open %s", db);
+  kit_must(&far, "open %s", db);
+  kit_must(&holder, "sql BEGIN IMMEDIATE");
+#define HELD                                                                                                 \
+  "sql SELECT group_concat(mode || ' by ' || iif(pid = %d, 'its process', ifnull(pid, 'nobody')) || ', ' "   \
+  "|| "                                                                                                      \
+  "state) FROM holdfast_lock_holders WHERE lock = 'RESERVED'"
+  printf("%s; ", kit_short(kit_ask(&near, HELD, (int)holder.pid)));
+  printf("%s", kit_short(kit_ask(&far, HELD, (int)holder.pid)));
+#undef HELD
+  kit_stop(&near);
+  kit_stop(&far);
+  kit_stop(&holder);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
@@ -317,6 +343,7 @@ static const struct {
     {"readonly-wal", case_readonly_wal},
     {"wal-writers", case_wal_writers},
     {"two-writers", case_two_writers},
+    {"holders", case_holders},
 };
 
 int main(int argc, char **argv)

@@ -11,9 +11,9 @@ lab_cases_of() {
   *) echo "verdict wal wal-exclusive rows-in-wal attached readonly readonly-wal crash wal-writers two-writers" ;;
   esac
   case $1 in
-  smb) echo "smb-storm smb-drops hosts" ;;
-  nfs4) echo "warned crash-write crash-off storm lease blip restart stray process take-over probe lost" ;;
-  nfs3) echo "crash-write crash-off crash-at-once storm restart stray process hosts ${probe_nfs3:-}" ;; # without leases a client that is cut off keeps its locks
+  smb) echo "smb-storm smb-drops holders hosts" ;;
+  nfs4) echo "holders warned crash-write crash-off storm lease blip restart stray process take-over probe lost" ;;
+  nfs3) echo "holders crash-write crash-off crash-at-once storm restart stray process hosts ${probe_nfs3:-}" ;; # without leases a client that is cut off keeps its locks
   esac
 }
 
@@ -153,6 +153,7 @@ lab_expect() {
   smb-drops) expect_stock="*1 scenarios, 1 damaged, *" expect_shim="4 scenarios, 0 damaged, 0 stuck, *" ;;
   hosts) expect_stock="* named, a [12], b [12]; * named, a [12], b [12]" expect_shim="a 0, b 0" ;;
   take-over) expect_stock="[1-9]* of * acknowledged are gone" expect_shim="0 of 100 acknowledged are gone" ;;
+  holders) expect_stock="error 1; error 1" expect_shim="write by its process, running; write by nobody, remote" ;;
   two-writers) expect_stock="$all acknowledged, $all found" expect_shim=$expect_stock ;;
   esac
   case $rule:$1 in
@@ -163,6 +164,7 @@ lab_expect() {
   case $name:$1 in # where plain SQLite does worse than to start WAL
   smb:wal | smb:wal-exclusive) expect_stock="error 5, cannot write, no side files" ;;
   smb:attached) expect_stock="error 15, unchanged" ;;
+  smb:holders) expect_shim="write by its process, running; NULL" ;; # to ask would be to take it
   smb:crash) expect_stock="* of $rounds half*" ;; # on a slow machine it asks again in time, and is refused
   nfs*:wal-writers) # the second client gets errors, or nobody does and rows are gone
     case $stock in "$all acknowledged, $all found") ;; "$all acknowledged"*) expect_stock="*" ;; esac
