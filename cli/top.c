@@ -127,7 +127,7 @@ typedef struct loop {
   top_view view;
   top_look *child, *shown; /* the first is shared with the child */
   looker looker;
-  long long next_ms;
+  long long next_ms, told; /* of the last look that was said to be silent: when it began */
   bool live, quit;
   int code;
 } loop;
@@ -143,11 +143,20 @@ static void show(loop *l)
     top_show(&l->view, &screen);
 }
 
-static void show_silence(const loop *l)
+static void show_silence(loop *l)
 {
   int columns, lines;
 
-  if (!l->live || !l->looker.pid || now_ms() - l->looker.since_ms < SILENT_MS) return;
+  if (!l->looker.pid || now_ms() - l->looker.since_ms < SILENT_MS) return;
+  if (!l->live) { /* once for each look: what is shown may be a file */
+    if (l->told != l->looker.since_ms) {
+      fputs("holdfast: ", stderr);
+      out_text(stderr, l->w->path);
+      fputs(": no answer yet: the disk or server of this file does not answer; waiting\n", stderr);
+    }
+    l->told = l->looker.since_ms;
+    return;
+  }
   terminal_size(&columns, &lines);
   printf("\033[%d;1H\033[Kno answer for %lld s: the disk or server of this file does not answer   q quit",
          lines, (now_ms() - l->looker.since_ms) / 1000);
