@@ -61,6 +61,8 @@ typedef struct hf_record {
   bool met;  /* other code of this process had the inode open once: no descriptor of it is closed any more */
   bool said; /* the oddity of this inode was reported */
   bool own_pending, lost; /* smb_<os>.c */
+  bool stale_data;        /* the data's descriptors may be from a session that is gone */
+  int64_t suspect_until;  /* monotonic ns; 0 = no session was seen to go */
   atomic_bool distrusted; /* the server has forgotten the descriptor */
 } hf_record;
 

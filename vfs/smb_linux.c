@@ -18,10 +18,16 @@
  * unlock that fails with EIO: the descriptor is closed (which ends its locks) and opened again. R7  A file
  * that was ever locked is closed at the server when it is closed here, and not a second later. Journals that
  * are about to be deleted have to be, so each file gets an unlock that unlocks nothing.
+ * R8  When a dead handle is opened again, the client sends every lock of the inode once more, those of other
+ * descriptors and processes too. The server stacks read locks of one handle, one unlock takes one away, and
+ * the rest keeps everybody out of EXCLUSIVE for ever. So once a session was lost, our data's descriptors are
+ * replaced before a lock is taken; and as other processes' are not in our hands, the lock descriptor is
+ * closed when all is unlocked, for a while.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -33,6 +39,8 @@
 
 #include "records.h"
 #include "smb.h"
+
+static const int64_t SUSPECT_NS = 60 * 1000000000LL; /* R8 */
 
 enum { PENDING, RESERVED, SHARED, RANGES }; /* the units of rollback mode; there is no -shm here */
 
@@ -115,6 +123,49 @@ static int set_range(hf_record *at, int range, short type)
   return rc;
 }
 
+/* ---------------------------------------------------------------- after a session was lost (R8) */
+
+static int64_t now_ns(void)
+{
+  struct timespec t;
+
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* The same file under the same number, by a handle of the session that is now. */
+static void replace(int fd)
+{
+  int flags = fcntl(fd, F_GETFL), fresh;
+  char path[40];
+
+  if (flags < 0) return;
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  fresh = open(path, (flags & (O_ACCMODE | O_DIRECT)) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (fresh < 0) return; /* then its next read opens the old one again */
+  (void)dup3(fresh, fd, O_CLOEXEC);
+  close(fresh);
+}
+
+/* Nothing may be locked. Rare, so the descriptors are looked for. */
+static void renew_data(hf_record *at)
+{
+  DIR *list = at->stale_data ? opendir("/proc/self/fd") : NULL;
+  const struct dirent *one;
+  struct stat st;
+
+  at->stale_data = false;
+  if (!list) return;
+  while ((one = readdir(list)) != NULL) {
+    int fd = atoi(one->d_name); /* "." and "..": 0, which SQLite never uses */
+    _Atomic(uintptr_t) *entry = fd > 0 && fd != at->fd ? hf_record_entry(at->slot, fd) : NULL;
+    if (entry && atomic_load(entry) && fstat(fd, &st) == 0 && st.st_dev == at->device &&
+        st.st_ino == at->inode)
+      replace(fd);
+  }
+  closedir(list);
+}
+
 /* ---------------------------------------------------------------- conversions */
 
 /* R6. Closing ends every lock of the descriptor; what should have stayed is lost. */
@@ -122,6 +173,8 @@ static int unlock_failed(hf_record *at, int fd, bool all)
 {
   bool kept = (at->read_held | at->write_held) != 0;
 
+  at->stale_data = true;
+  at->suspect_until = now_ns() + SUSPECT_NS;
   close(at->fd);
   at->fd = -1;
   at->read_held = at->write_held = 0;
@@ -207,6 +260,7 @@ static int lock_afresh(hf_record *at, int range, short type, int fd)
     return -1;
   (void)unlock_failed(at, fd, true);
   at->fd = hf_record_open_again(fd, at, at->writable);
+  renew_data(at);
   if (at->fd >= 0) return set_range(at, range, type);
   errno = error;
   return -1;
@@ -229,6 +283,11 @@ static int unlock_units(hf_record *at, unsigned units, int fd)
     if (range == PENDING) at->own_pending = false;
   }
   if (all) at->lost = false;
+  if (all && at->suspect_until && at->fd >= 0) {
+    if (now_ns() > at->suspect_until) at->suspect_until = 0;
+    close(at->fd); /* with whatever the kernel has stacked */
+    at->fd = -1;
+  }
   return rc;
 }
 
@@ -263,6 +322,7 @@ int hf_smb_lock(hf_record *at, int fd, int cmd, struct flock *lock, bool fd_writ
     errno = EBADF;
     return -1;
   }
+  if (!at->read_held && !at->write_held) renew_data(at);
   for (int range = 0; range < RANGES; range++)
     if (units == 1u << range) {
       if (lock_range(at, range, lock->l_type, fd) == 0) return 0;

@@ -98,7 +98,7 @@ lab_side() {
     words="$words kill_ms=1500 seconds=$storm_seconds stray=1 brief=1"
     ;;
   smb-drops) # where plain SQLite cannot write, calls that are on their way show that the case can fail
-    [ -n "$2" ] && words="others=2-2 modes=delete points=2-5" || words="others=2-2 modes=delete points=8-8"
+    [ -n "$2" ] && words="others=2-2 modes=delete points=2-5,9" || words="others=2-2 modes=delete points=8-8"
     program=smb_drops words="dir=$LAB/m/smb below=$LAB/export/smb client2=$LAB_CLIENT2 shim=$LAB_SHIM $words"
     ;;
   esac
@@ -150,7 +150,7 @@ lab_expect() {
   stray) expect_stock="$rounds of $rounds let in" expect_shim="0 of $rounds let in" ;;
   storm) expect_stock="*" expect_shim="[1-9]* acked, 0 missing, 0 torn, *kills" ;; # stock: not in every short one
   smb-storm) expect_stock="0 acknowledged, *" expect_shim="* acknowledged, 0 missing, 0 torn, ok, *" ;; # on a slow machine none in time
-  smb-drops) expect_stock="*1 scenarios, 1 damaged, *" expect_shim="4 scenarios, 0 damaged, 0 stuck, *" ;;
+  smb-drops) expect_stock="*1 scenarios, 1 damaged, *" expect_shim="5 scenarios, 0 damaged, 0 stuck, *" ;;
   hosts) expect_stock="* named, a [12], b [12]; * named, a [12], b [12]" expect_shim="a 0, b 0" ;;
   take-over) expect_stock="[1-9]* of * acknowledged are gone" expect_shim="0 of 100 acknowledged are gone" ;;
   holders) expect_stock="error 1; error 1" expect_shim="write by its process, running; write by nobody, remote" ;;
