@@ -165,4 +165,12 @@ if [ -x "$HF_BUILD/bench/mount" ]; then
     echo '```'
   } | tee -a "$work/report.md"
 fi
+{
+  echo
+  echo "## The counters of a lock"
+  echo
+  echo '```'
+  "$HF_BUILD/bench/counters"
+  echo '```'
+} | tee -a "$work/report.md"
 cp "$work/report.md" "$OUT" && echo "written to $OUT"
