@@ -174,6 +174,41 @@ static void story(const char *mode)
   CHECK_INT("end", holdfast_pool_close(pool, 0), 0);
 }
 
+/* However many copies there may be: together they have no more bytes than the user allows. */
+static void limited_bytes(void)
+{
+  enum { TRIES = 4 };
+  holdfast_health_options options = {.struct_size = sizeof options, .kind = HOLDFAST_HEALTH_QUICK};
+  holdfast_health_report report = {.struct_size = sizeof report};
+  char good[PAGE], noise[PAGE];
+  holdfast_pool *pool;
+  size_t size = 0;
+
+  check_scene("bytes of the copies");
+  damage_base("bytes.db", "delete", PAGE);
+  good_page("bytes.db", good);
+  free(file_read("bytes.db", &size));
+  seed_fill(noise, sizeof noise);
+  pool = open_pool("bytes.db");
+  const struct {
+    int64_t bytes;
+    int copies;
+  } tries[TRIES] = {
+      {(int64_t)size - 1, 0}, {(int64_t)size, 1}, {(int64_t)size * 2 - 1, 1}, {(int64_t)size * 2, 2}};
+  for (int i = 0; i < TRIES; i++) {
+    outside("bytes.db", noise);
+    settle();
+    options.evidence_bytes = tries[i].bytes;
+    CHECK_INT("a check", holdfast_health_check(pool, &options, &report), 0);
+    CHECK_INT("its verdict", report.verdict, HOLDFAST_HEALTH_DAMAGED);
+    CHECK_INT("copies", copies("bytes.db"), tries[i].copies);
+    outside("bytes.db", good);
+    settle();
+    CHECK_STR("whole again", verdict(pool, HOLDFAST_HEALTH_FULL), "ok|0");
+  }
+  CHECK_INT("end", holdfast_pool_close(pool, 0), 0);
+}
+
 /* The first check of most pools is the one at open. */
 static void damaged_before(void)
 {
@@ -276,6 +311,7 @@ int main(void)
   if (holdfast_register(NULL) != SQLITE_OK) check_broken("holdfast");
   at_the_same_moment();
   damaged_before();
+  limited_bytes();
   story("delete");
   story("wal");
   beside_writers();
