@@ -11,8 +11,8 @@ lab_cases_of() {
   *) echo "verdict wal wal-exclusive rows-in-wal attached readonly readonly-wal crash wal-writers two-writers" ;;
   esac
   case $1 in
-  smb) echo "smb-storm smb-drops holders hosts" ;;
-  nfs4) echo "holders warned crash-write crash-off storm lease blip restart stray process take-over probe lost" ;;
+  smb) echo "smb-storm smb-drops holders hosts far smb-restart" ;;
+  nfs4) echo "far holders warned crash-write crash-off storm lease blip restart stray process take-over probe lost" ;;
   nfs3) echo "holders crash-write crash-off crash-at-once storm restart stray process hosts ${probe_nfs3:-}" ;; # without leases a client that is cut off keeps its locks
   esac
 }
@@ -21,7 +21,7 @@ lab_cases_of() {
 # each of two writers, the time limit of one case, and the mounts and cases wanted (none: all). What the time does not
 # reach for is skipped and says so: a slow machine is no fault of the code.
 job_cases() {
-  deadline=$(($(date +%s) + $1 - 30)) rounds=$2 commits=$3 case_limit=$4 storm_seconds=8 probe_seconds=5 only=${5:-} wanted=${6:-}
+  deadline=$(($(date +%s) + $1 - 30)) rounds=$2 commits=$3 case_limit=$4 storm_seconds=8 probe_seconds=5 far_delay=10ms far_commits=5 only=${5:-} wanted=${6:-}
   { [ "$rounds" -le 10 ] && [ -z "$wanted" ]; } || probe_nfs3=probe # nothing of it differs from nfs4: long runs only
   lab_servers
   lab_line mount case "stock SQLite" holdfast ""
@@ -97,12 +97,23 @@ lab_side() {
     program=smb_storm words="db=$LAB/m/smb/storm${2:+2}.db below=$LAB/export/smb/storm${2:+2}.db client2=$LAB_CLIENT2 shim=$2"
     words="$words kill_ms=1500 seconds=$storm_seconds stray=1 brief=1"
     ;;
-  smb-drops) # where plain SQLite cannot write, calls that are on their way show that the case can fail
-    [ -n "$2" ] && words="others=2-2 modes=delete points=2-5,9" || words="others=2-2 modes=delete points=8-8"
-    program=smb_drops words="dir=$LAB/m/smb below=$LAB/export/smb client2=$LAB_CLIENT2 shim=$LAB_SHIM $words"
+  smb-drops | smb-restart) # where plain SQLite cannot write, calls that are on their way show that the case can fail
+    case $1:$2 in
+    *:) words=points=8-8 ;;
+    smb-drops:*) words=points=2-5,9 ;;
+    *) words="points=3-3 how=server" ;;
+    esac
+    program=smb_drops words="dir=$LAB/m/smb below=$LAB/export/smb client2=$LAB_CLIENT2 shim=$LAB_SHIM others=2-2 modes=delete $words"
+    ;;
+  far)
+    commits=$far_commits words=two-writers
+    lab_delay $far_delay || { echo "no sch_netem" && return 77; }
     ;;
   esac
   lab_program "$2"
+  case_rc=$?
+  [ "$1" != far ] || lab_delay 0
+  return $case_rc
 }
 
 # lab_program SHIM: runs $program $words on the mount $name. Where plain SQLite cannot write (SMB), the writer that
@@ -151,9 +162,11 @@ lab_expect() {
   storm) expect_stock="*" expect_shim="[1-9]* acked, 0 missing, 0 torn, *kills" ;; # stock: not in every short one
   smb-storm) expect_stock="0 acknowledged, *" expect_shim="* acknowledged, 0 missing, 0 torn, ok, *" ;; # on a slow machine none in time
   smb-drops) expect_stock="*1 scenarios, 1 damaged, *" expect_shim="5 scenarios, 0 damaged, 0 stuck, *" ;;
+  smb-restart) expect_stock="*1 scenarios, 1 damaged, *" expect_shim="1 scenarios, 0 damaged, 0 stuck, *" ;;
   hosts) expect_stock="* named, a [12], b [12]; * named, a [12], b [12]" expect_shim="a 0, b 0" ;;
   take-over) expect_stock="[1-9]* of * acknowledged are gone" expect_shim="0 of 100 acknowledged are gone" ;;
   holders) expect_stock="error 1; error 1" expect_shim="write by its process, running; write by nobody, remote" ;;
+  far) expect_stock="$((2 * far_commits)) acknowledged, $((2 * far_commits)) found" expect_shim=$expect_stock ;;
   two-writers) expect_stock="$all acknowledged, $all found" expect_shim=$expect_stock ;;
   esac
   case $rule:$1 in
@@ -169,7 +182,7 @@ lab_expect() {
   nfs*:wal-writers) # the second client gets errors, or nobody does and rows are gone
     case $stock in "$all acknowledged, $all found") ;; "$all acknowledged"*) expect_stock="*" ;; esac
     ;;
-  smb:*-writers) expect_stock="0 acknowledged, 0 found, error 5" ;;
+  smb:*-writers | smb:far) expect_stock="0 acknowledged, 0 found, error 5" ;;
   9p:wal) expect_stock="wal, cannot write, -wal and -shm" ;;
   9p:rows-in-wal) expect_stock="error 10, unchanged" ;;
   9p:attached) expect_stock="error 10, unchanged, held below" ;;

@@ -106,6 +106,12 @@ lab_nfs_server() {
   rpc.mountd && rpc.nfsd -G 10 -L 10 4 && echo Y >/proc/fs/nfsd/v4_end_grace
 }
 
+# lab_delay TIME: of everything that client 2 sends to the server; 0 takes it away
+lab_delay() {
+  load sch_netem
+  lab_on2 tc qdisc replace dev cable2 root netem delay "$1"
+}
+
 # lab_outage cut|join|restart|restart-smb: the cable of client 2, the NFS server, Samba. Called by outages.c, too.
 lab_outage() {
   case $1 in

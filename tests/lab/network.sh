@@ -125,11 +125,6 @@ network_cost_rows() {
   cat "$LAB/costs" >>"$LAB_WORK/out"
 }
 
-# lab_delay TIME: of everything that client 2 sends to the server
-lab_delay() {
-  load sch_netem
-  lab_on2 tc qdisc replace dev cable2 root netem delay "$1"
-}
 
 network_delays() {
   say "## A slower network" "" \

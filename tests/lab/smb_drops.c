@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "smb_actor.h"
 
@@ -89,6 +90,7 @@ static void make_database(void)
       "AS "
       "(SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i<%d) INSERT INTO t SELECT i, 0, zeroblob(800) FROM n",
       ROWS - 1);
+  (void)unlink(path); /* of an earlier case */
   if (sqlite3_open(path, &db) || sqlite3_exec(db, text, NULL, NULL, NULL)) actor_fail("database");
   (void)sqlite3_close(db);
   (void)sqlite3_shutdown();
