@@ -1,7 +1,7 @@
 /*
  * pool_writers.c (bench) - eight that write to one database: throughput, fairness and waits.
  *
- *     pool_writers WAY threads|processes delete|wal SECONDS FILE
+ *     pool_writers WAY threads|processes[:N] delete|wal SECONDS FILE      N of them, 1 to 8
  *
  * WAY: "pool" holdfast's pool; "strict" the same without letting anybody pass the first in the queue; "own"
  * plain SQLite, a connection for each writer with busy_timeout, prepared statements and BEGIN IMMEDIATE;
@@ -39,6 +39,7 @@ typedef struct room {
   atomic_int stop, ready, go;
   seat seats[WRITERS];
 } room;
+static int writers = WRITERS;
 static room *shared;
 static const char *path;
 static holdfast_pool *pool;
@@ -219,9 +220,9 @@ static int64_t let_run(long seconds)
 {
   int64_t began;
 
-  for (int ms = 0; atomic_load(&shared->ready) < WRITERS && ms < START_MS_MAX; ms++) (void)usleep(1000);
+  for (int ms = 0; atomic_load(&shared->ready) < writers && ms < START_MS_MAX; ms++) (void)usleep(1000);
   began = waits_now_ns();
-  if (atomic_load(&shared->ready) < WRITERS) atomic_store(&shared->stop, 1); /* one of them could not start */
+  if (atomic_load(&shared->ready) < writers) atomic_store(&shared->stop, 1); /* one of them could not start */
   atomic_store(&shared->go, 1);
   if (atomic_load(&shared->stop)) give_up("writers", "not all could start");
   (void)sleep((unsigned)seconds);
@@ -236,11 +237,11 @@ static int64_t as_threads(const char *mode, long seconds)
 
   if (!strcmp(way, "pool") || !strcmp(way, "strict")) open_pool(mode, !strcmp(way, "strict"));
   one_pool = pool != NULL;
-  for (int i = 0; i < WRITERS; i++) {
+  for (int i = 0; i < writers; i++) {
     if (pthread_create(&threads[i], NULL, thread, (void *)(intptr_t)i)) give_up("threads", "no");
   }
   ran = let_run(seconds);
-  for (int i = 0; i < WRITERS; i++) (void)pthread_join(threads[i], NULL); /* each was started */
+  for (int i = 0; i < writers; i++) (void)pthread_join(threads[i], NULL); /* each was started */
   if (one_pool && holdfast_pool_close(pool, 0)) give_up("close", holdfast_errmsg());
   return ran;
 }
@@ -251,13 +252,13 @@ static int64_t as_processes(const char *mode, long seconds)
   int64_t ran;
   int status;
 
-  for (int i = 0; i < WRITERS; i++) {
+  for (int i = 0; i < writers; i++) {
     pids[i] = fork();
     if (pids[i] < 0) give_up("processes", "no");
     if (pids[i] == 0) process(i, mode);
   }
   ran = let_run(seconds);
-  for (int i = 0; i < WRITERS; i++) {
+  for (int i = 0; i < writers; i++) {
     if (waitpid(pids[i], &status, 0) != pids[i] || status != 0) give_up("a process", "ended badly");
   }
   return ran;
@@ -275,7 +276,7 @@ static void report(int64_t ran_ns)
   long most = 0, least = -1, errors = 0, commits = 0;
   int64_t each[WRITERS];
 
-  for (int i = 0; i < WRITERS; i++) {
+  for (int i = 0; i < writers; i++) {
     const seat *s = &shared->seats[i];
     waits_merge(&all, &s->waits);
     each[i] = waits_at(&s->waits, 0.999);
@@ -284,27 +285,32 @@ static void report(int64_t ran_ns)
     if (s->commits > most) most = s->commits;
     if (least < 0 || s->commits < least) least = s->commits;
   }
-  qsort(each, WRITERS, sizeof *each, by_size);
+  qsort(each, (size_t)writers, sizeof *each, by_size);
   printf("%.0f %ld %ld %.1f %.1f %.1f %.1f %ld %.1f\n", (double)commits * 1e9 / (double)ran_ns, most, least,
          (double)waits_at(&all, 0.5) / 1e3, (double)waits_at(&all, 0.99) / 1e3,
          (double)waits_at(&all, 0.999) / 1e3, (double)all.max_ns / 1e3, errors,
-         (double)each[WRITERS / 2] / 1e3);
+         (double)each[writers / 2] / 1e3);
 }
 
 int main(int argc, char **argv)
 {
+  const char *number;
   long seconds;
 
   if (argc != 6) {
-    fprintf(stderr, "usage: pool_writers pool|strict|own|reopen threads|processes delete|wal SECONDS FILE\n");
+    fprintf(stderr,
+            "usage: pool_writers pool|strict|own|reopen threads|processes[:N] delete|wal SECONDS FILE\n");
     return 64;
   }
+  number = strchr(argv[2], ':');
+  if (number) writers = atoi(number + 1);
+  if (writers < 1 || writers > WRITERS) give_up("writers", "1 to 8 of them");
   way = argv[1];
   seconds = strtol(argv[4], NULL, 10);
   path = argv[5];
   shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED || seconds < 1) give_up("start", "no");
   make_database(argv[3]);
-  report(!strcmp(argv[2], "threads") ? as_threads(argv[3], seconds) : as_processes(argv[3], seconds));
+  report(!strncmp(argv[2], "threads", 7) ? as_threads(argv[3], seconds) : as_processes(argv[3], seconds));
   return 0;
 }

@@ -131,6 +131,12 @@ report() {
   writers threads wal "$THREAD_SECONDS" "$fast" pool own strict reopen
   summary threads-wal 1.1 7 'worst wait for the write lock' 0.2
   echo
+  echo "One thread alone, for comparison: what is left of the ratio when nobody takes turns."
+  echo
+  writers threads:1 wal "$THREAD_SECONDS" "$fast" pool own
+  echo
+  echo "Commits per second, median of the runs' ratios: $(ratio_of threads:1-wal 1)."
+  echo
   echo "## Eight processes that write, DELETE journalling"
   echo
   echo "On $(stat -f -c %T "$disk"), $PROCESS_SECONDS s each, one pool in each process."
