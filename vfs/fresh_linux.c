@@ -48,7 +48,7 @@ static int forced_size(const char *path, bool *exists)
     *exists = !S_ISREG(now.stx_mode) || now.stx_size > 0; /* SQLite takes an empty journal for none */
     return 0;
   }
-  return 0;
+  return ESTALE; /* no client does that; if one did, neither answer would be safe */
 }
 
 static int directory_of(const char *path, char directory[PATH_MAX])
