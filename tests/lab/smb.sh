@@ -55,7 +55,7 @@ smb_beside() {
   for kill in $beside_kills; do
     for mode in delete truncate persist; do
       number=$((number + 1))
-      smb_row "$mode, kill_ms=$kill${*:+, $*}$where" "${beside_shim:+holdfast}" "$(cat "$LAB/said-$number")"
+      smb_row "$mode, kill_ms=$kill${*:+, $*}$where" "${beside_shim:+holdfast}" "$(tr '\n' ' ' <"$LAB/said-$number")"
     done
   done
 }
