@@ -343,6 +343,7 @@ static const struct {
     {"readonly-wal", case_readonly_wal},
     {"wal-writers", case_wal_writers},
     {"two-writers", case_two_writers},
+    {"far", case_two_writers}, /* over a slow cable */
     {"holders", case_holders},
 };
 

@@ -106,7 +106,7 @@ lab_side() {
     program=smb_drops words="dir=$LAB/m/smb below=$LAB/export/smb client2=$LAB_CLIENT2 shim=$LAB_SHIM others=2-2 modes=delete $words"
     ;;
   far)
-    commits=$far_commits words=two-writers
+    commits=$far_commits
     lab_delay $far_delay || { echo "no sch_netem" && return 77; }
     ;;
   esac
