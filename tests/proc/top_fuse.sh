@@ -2,37 +2,15 @@
 # `holdfast top` when the server of the file stops answering: it says so, takes keys, and goes on when the server does.
 # In a mount name space of its own only.
 set -u
-if [ "${1:-}" != inside ]; then
-  for need in bindfs unshare python3; do
-    command -v $need >/dev/null || { echo "skipped: $need is not installed"; exit 77; }
-  done
-  [ -c /dev/fuse ] || { echo "skipped: no /dev/fuse"; exit 77; }
-  unshare -m true 2>/dev/null || { echo "skipped: no mount name space to be had (not root?)"; exit 77; }
-  exec unshare -m "$0" inside
-fi
-mount --make-rprivate /
-mkdir -p lower mnt
-server=
-failures=0
-fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
-unmount() {
-  umount -l mnt 2>/dev/null
-  [ -n "$server" ] && kill -CONT "$server" && kill "$server" && wait "$server"
-} 2>/dev/null
-trap unmount EXIT
+fuse_needs=python3
+. "$HF_SOURCE/tests/support/fuse.sh"
 
 python3 -c "import sqlite3; sqlite3.connect('lower/app.db').execute('CREATE TABLE t(a)')" || exit 1
-bindfs -f -o attr_timeout=0,entry_timeout=0,negative_timeout=0 lower mnt 2>bindfs.log &
-server=$!
-for _ in $(seq 200); do
-  grep -q "$PWD/mnt " /proc/self/mountinfo && break
-  kill -0 $server 2>/dev/null || { echo "skipped: bindfs does not mount here: $(tail -n 1 bindfs.log)"; exit 77; }
-  sleep 0.05
-done
+serve -o attr_timeout=0,entry_timeout=0,negative_timeout=0
 top() { timeout "$1" "$HF_BUILD/holdfast" top mnt/app.db "${@:2}"; }
 
 # The control: with a server that answers it ends, and has nothing to say of silence. Exit code 1: not all shows on FUSE.
-top 60 --once >out 2>err ; [ $? -le 1 ] || fail "a server that answers is not looked at"
+top 60 --once >out 2>err; [ $? -le 1 ] || fail "a server that answers is not looked at"
 [ -s err ] && fail "a server that answers: $(cat err)"
 
 # As text: said once, waits, and ends with what it found when the server is back. Its words are the sign to go on.
