@@ -94,7 +94,6 @@ void hf_timer_step(hf_timer *timer, bool begins); /* a step begins or ends */
 void hf_timer_ask(hf_timer *timer);               /* any thread: end the step that is running */
 bool hf_timer_asked(hf_timer *timer);
 void hf_timer_stop(hf_timer *timer); /* harmless when it was not started */
-int64_t hf_now_ns(void);             /* CLOCK_MONOTONIC */
 int64_t hf_now_ms(void);             /* since 1970 */
 
 /* ---------------------------------------------------------------- runs */

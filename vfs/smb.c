@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "guard.h"
 #include "records.h"
@@ -27,13 +26,6 @@ enum {
   WRITE_NS = 5000000, /* how old a proof may be before a page of the database goes out ... */
   OTHER_NS = 50000000 /* ... and after a page was read */
 };
-
-static int64_t now_ns(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* ---------------------------------------------------------------- a lost session */
 
@@ -71,14 +63,14 @@ static int prove(hf_node *node)
   if (fd < 0) return SQLITE_OK; /* nothing is locked, so nothing can be lost */
   error = hf_smb_prove(fd, writable);
   if (error) return lost(node, strerror(error));
-  node->smb.proof_ns = now_ns();
+  node->smb.proof_ns = hf_now_ns();
   return SQLITE_OK;
 }
 
 static int prove_if_older(hf_node *node, int64_t limit_ns)
 {
   if (node->smb.lost) return SQLITE_IOERR_LOCK;
-  if (node->level == SQLITE_LOCK_NONE || now_ns() - node->smb.proof_ns < limit_ns) return SQLITE_OK;
+  if (node->level == SQLITE_LOCK_NONE || hf_now_ns() - node->smb.proof_ns < limit_ns) return SQLITE_OK;
   return prove(node);
 }
 
@@ -242,7 +234,7 @@ static int smb_xLock(sqlite3_file *file, int level)
   if (entering) node->smb.lost = node->smb.seen = false;
   rc = hf_xLock(file, level);
   if (rc) return rc;
-  if (entering) node->smb.proof_ns = now_ns();
+  if (entering) node->smb.proof_ns = hf_now_ns();
   if (level != SQLITE_LOCK_EXCLUSIVE) return SQLITE_OK;
   node->smb.wrote = false;
   rc = prove(node);

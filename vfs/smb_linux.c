@@ -125,14 +125,6 @@ static int set_range(hf_record *at, int range, short type)
 
 /* ---------------------------------------------------------------- after a session was lost (R8) */
 
-static int64_t now_ns(void)
-{
-  struct timespec t;
-
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* The same file under the same number, by a handle of the session that is now. */
 static void replace(int fd)
 {
@@ -174,7 +166,7 @@ static int unlock_failed(hf_record *at, int fd, bool all)
   bool kept = (at->read_held | at->write_held) != 0;
 
   at->stale_data = true;
-  at->suspect_until = now_ns() + SUSPECT_NS;
+  at->suspect_until = hf_now_ns() + SUSPECT_NS;
   close(at->fd);
   at->fd = -1;
   at->read_held = at->write_held = 0;
@@ -284,7 +276,7 @@ static int unlock_units(hf_record *at, unsigned units, int fd)
   }
   if (all) at->lost = false;
   if (all && at->suspect_until && at->fd >= 0) {
-    if (now_ns() > at->suspect_until) at->suspect_until = 0;
+    if (hf_now_ns() > at->suspect_until) at->suspect_until = 0;
     close(at->fd); /* with whatever the kernel has stacked */
     at->fd = -1;
   }

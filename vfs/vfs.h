@@ -264,6 +264,9 @@ int hf_fresh_exists(const char *path, bool smb, bool directory_is_fresh, bool *e
 /* `path` was made a moment ago: clients that have just missed it shall look again. 0 or an errno value. */
 int hf_fresh_announce(const char *path);
 
+/* health_timer.c */
+int64_t hf_now_ns(void); /* CLOCK_MONOTONIC */
+
 static inline hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
 {
   return vfs->xOpen == hf_xOpen ? vfs->pAppData : hf_vfs_of_stranger(vfs);
