@@ -2,7 +2,7 @@
 # space of its own. To be sourced first; runs the script again inside, and ends it as skipped where that cannot be.
 # What is mounted and when is left to the script: serve, unmount.
 if [ "${1:-}" != inside ]; then
-  for need in bindfs unshare ${fuse_needs:-}; do
+  for need in bindfs unshare; do
     command -v "$need" >/dev/null || { echo "skipped: $need is not installed"; exit 77; }
   done
   [ -c /dev/fuse ] || { echo "skipped: no /dev/fuse"; exit 77; }
