@@ -23,7 +23,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { LISTED_MAX = 4000, LINE = 256 };
+enum { LISTED_MAX = 4000, LISTED_PASSES = 8, LISTED_BUFFER = 65536, LINE = 256 };
 #define FIRST_PID_NAMESPACE 0xEFFFFFFCu /* the kernel's PROC_PID_INIT_INO */
 #define KERNEL_THREAD       0x00200000u /* PF_KTHREAD */
 
@@ -229,15 +229,42 @@ static void walk_processes(walk *w)
 
 /* ---------------------------------------------------------------- locks without a visible owner */
 
-static int read_listed(listed *out)
+static bool is_among(const listed *list, int count, const listed *lock)
+{
+  for (int i = 0; i < count; i++)
+    if (same_lock(&list[i], lock)) return true;
+  return false;
+}
+
+/* Adds the list's locks that out does not have yet; *size: how long the list was. */
+static int add_listed(listed *out, int count, size_t *size)
 {
   FILE *list = fopen("/proc/locks", "re");
   char line[LINE];
+
+  *size = 0;
+  if (!list) return count;
+  (void)setvbuf(list, NULL, _IOFBF, LISTED_BUFFER); /* stdio's own would be a quarter of a page */
+  while (count < LISTED_MAX && fgets(line, sizeof line, list)) {
+    *size += strlen(line);
+    if (parse_lock(line, &out[count]) && !is_among(out, count, &out[count])) count++;
+  }
+  fclose(list);
+  return count;
+}
+
+/* The kernel gives a page at a time and finds its place again by counting lines: when other locks come and go
+ * in between, a lock that nobody touched is left out. A list of more than a page is therefore read until it
+ * is unlikely that one was left out each time. */
+static int read_listed(listed *out)
+{
+  size_t size, page = (size_t)sysconf(_SC_PAGESIZE);
   int count = 0;
 
-  if (!list) return 0;
-  while (count < LISTED_MAX && fgets(line, sizeof line, list)) count += parse_lock(line, &out[count]);
-  fclose(list);
+  for (int pass = 0; pass < LISTED_PASSES; pass++) {
+    count = add_listed(out, count, &size);
+    if (size + LINE < page) break;
+  }
   return count;
 }
 
@@ -275,13 +302,6 @@ static bool was_seen(const walk *w, const listed *lock)
 {
   for (int i = 0; i < w->seen_count; i++)
     if (same_lock(&w->seen[i], lock)) return true;
-  return false;
-}
-
-static bool is_among(const listed *list, int count, const listed *lock)
-{
-  for (int i = 0; i < count; i++)
-    if (same_lock(&list[i], lock)) return true;
   return false;
 }
 
