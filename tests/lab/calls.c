@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "kit.h"
 
@@ -93,7 +94,8 @@ static figure measure(const char *mode, const char *work, long n, int side, int 
   long calls, done = -1;
   int code = 0;
 
-  (void)snprintf(db, sizeof db, "%s/calls-%s-%s-%d-%d.db", dir_of(side), mode, work, side, round);
+  (void)snprintf(db, sizeof db, "%s/calls-%d-%s-%s-%d-%d.db", dir_of(side), (int)getpid(), mode, work, side,
+                 round);
   if (strcmp(mode, "wal-exclusive") == 0) (void)setenv("HOLDFAST_JOURNAL", mode, 1); /* checked below */
   agent = kit_start(shim, client());
   (void)unsetenv("HOLDFAST_JOURNAL");
