@@ -31,8 +31,8 @@ static int own_number(void)
   return number;
 }
 
-/* The one that runs and writes; where none does (BEGIN IMMEDIATE counts as reading), the first that runs. */
-static const char *running_sql(const hf_api *api, sqlite3 *db)
+/* The one that runs and writes; where none does, the first that runs. */
+static sqlite3_stmt *running(const hf_api *api, sqlite3 *db)
 {
   sqlite3_stmt *statement = NULL, *reads = NULL;
 
@@ -40,10 +40,18 @@ static const char *running_sql(const hf_api *api, sqlite3 *db)
     statement = api->next_stmt(db, statement);
     if (!statement) break;
     if (!api->stmt_busy(statement)) continue;
-    if (!api->stmt_readonly(statement)) return api->sql(statement);
+    if (!api->stmt_readonly(statement)) return statement;
     if (!reads) reads = statement;
   }
-  return reads ? api->sql(reads) : NULL;
+  return reads;
+}
+
+bool hf_statement_writes(const hf_node *node)
+{
+  sqlite3 *db = node->pdb ? *node->pdb : NULL;
+  sqlite3_stmt *statement = db ? running(&node->owner->api, db) : NULL;
+
+  return statement && !node->owner->api.stmt_readonly(statement);
 }
 
 static __attribute__((noinline)) void note(hf_lockstats *stats, const char *sql, int thread)
@@ -67,7 +75,8 @@ void hf_statement_note(hf_node *node)
 {
   hf_lockstats *stats = &node->stats;
   sqlite3 *db = HF_LIKELY(node->pdb != NULL) ? *node->pdb : NULL;
-  const char *sql = HF_LIKELY(db != NULL) ? running_sql(&node->owner->api, db) : NULL;
+  sqlite3_stmt *statement = HF_LIKELY(db != NULL) ? running(&node->owner->api, db) : NULL;
+  const char *sql = statement ? node->owner->api.sql(statement) : NULL;
   int thread = own_number();
 
   while (sql && (*sql == ' ' || *sql == '\n')) sql++; /* what stood before it in the program's text */

@@ -162,6 +162,7 @@ struct hf_node {
   atomic_bool reserved;     /* RESERVED was granted and not given back; kept only where WAL is not allowed */
   bool wal_found;           /* with wal_exclusive: it was in WAL mode when it was opened */
   bool fresh;               /* the existence of -journal and -wal is asked of the server */
+  int64_t refused_ns;       /* when RESERVED was last refused, 0 = not since it was granted (turns.c) */
   bool smb_locks;           /* the override of fcntl converts this file's locks */
   hf_nfs nfs;
   hf_smb smb;

@@ -304,7 +304,10 @@ static void case_wal_writers(void)
   print_tally(&sum);
 }
 
-/* Client 2 is about to write. What is said of that there, and on client 1, which its process is not on? */
+/*
+ * Client 2 is about to write. What is said of that there, and on client 1, which its process is not on? And
+ * who had to wait for that lock may still read, at once.
+ */
 static void case_holders(void)
 {
   const char *client2 = kit_need("CASE_CLIENT2");
@@ -323,8 +326,10 @@ static void case_holders(void)
   "|| "                                                                                                      \
   "state) FROM holdfast_lock_holders WHERE lock = 'RESERVED'"
   printf("%s; ", kit_short(kit_ask(&near, HELD, (int)holder.pid)));
-  printf("%s", kit_short(kit_ask(&far, HELD, (int)holder.pid)));
+  printf("%s; ", kit_short(kit_ask(&far, HELD, (int)holder.pid)));
 #undef HELD
+  printf("%s, ", kit_short(kit_ask(&far, "sql BEGIN IMMEDIATE")));
+  printf("then reads %s", kit_short(kit_ask(&far, "sql SELECT count(*) FROM log")));
   kit_stop(&near);
   kit_stop(&far);
   kit_stop(&holder);
