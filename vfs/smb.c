@@ -105,6 +105,28 @@ static int unchanged(hf_node *node)
   return lost(node, "another one has written the file under them, perhaps one that mounts with nobrl");
 }
 
+static bool is_wal(const hf_node *node, const char *name)
+{
+  return strcmp(name + node->path_length, "-wal") == 0;
+}
+
+void hf_smb_note_absent(hf_node *node, const char *name)
+{
+  hf_smb *smb = &node->smb;
+
+  if (!is_wal(node, name)) return;
+  smb->no_wal = smb->on && smb->seen;
+  memcpy(smb->counter_then, smb->counter, sizeof smb->counter);
+}
+
+bool hf_smb_no_wal(const hf_node *node, const char *name)
+{
+  const hf_smb *smb = &node->smb;
+
+  return smb->on && smb->seen && smb->no_wal && is_wal(node, name) &&
+         memcmp(smb->counter_then, smb->counter, sizeof smb->counter) == 0;
+}
+
 /* ---------------------------------------------------------------- the journal */
 
 /*

@@ -14,6 +14,11 @@ void hf_smb_methods(hf_node *node); /* after the table of methods was made */
 /* A call of the base on the database failed: was it because the session is gone? */
 bool hf_smb_lost(hf_node *node);
 
+/* A file beside the database is not there, or was not when the database had the content that was seen last.
+ */
+void hf_smb_note_absent(hf_node *node, const char *name);
+bool hf_smb_no_wal(const hf_node *node, const char *name);
+
 /* The journal of this handle. Each is SQLITE_OK, or SQLITE_IOERR_LOCK when nothing may be written any more.
  */
 int hf_smb_journal_write(hf_node *node, sqlite3_file *base, const void *data, int amount,

@@ -105,14 +105,15 @@ typedef struct hf_vfs {
   hf_health_memory *health;         /* NULL until the first verdict */
 } hf_vfs;
 
-/* Of a file on SMB (smb.c). All but `on` is of the transaction that this handle is in. */
+/* Of a file on SMB (smb.c). All but `on` and `no_wal` is of the transaction that this handle is in. */
 typedef struct hf_smb {
   bool on;        /* the session is watched */
   bool lost;      /* it is gone: nothing is written any more */
   bool wrote;     /* the database, since EXCLUSIVE */
   bool has_nonce; /* `nonce` is of the journal that was begun */
   bool seen;      /* `counter` is what SQLite has read */
-  unsigned char nonce[8], counter[16];
+  bool no_wal;    /* there was no -wal when the counter was `counter_then` */
+  unsigned char nonce[8], counter[16], counter_then[16];
   int64_t proof_ns;    /* when the server last knew our locks */
   unsigned char *held; /* what SQLite has written to the journal and was not sent yet */
   int held_bytes;
