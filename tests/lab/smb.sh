@@ -36,26 +36,17 @@ smb_storm() {
     seed="$storm_number" "$@" </dev/null >"$LAB/said-$storm_number"
 }
 
-# smb_beside MOUNT SHIM KILL,KILL... WORDS...: the three modes, with each of the kill_ms, at the same time; a row for each
-smb_beside() {
-  beside_mount=$1 beside_shim=$2 beside_kills=$(echo "$3" | tr , ' ')
+# smb_each MOUNT SHIM KILL,KILL... WORDS...: the three modes, with each of the kill_ms, one after the other; a row for each
+smb_each() {
+  each_mount=$1 each_shim=$2 each_kills=$(echo "$3" | tr , ' ')
   shift 3
-  running='' first=$number where=''
-  [ -n "$beside_shim" ] || where=", on a mount $( [ "$beside_mount" = smb ] && echo 'with the default options' || echo 'with nobrl')"
-  for kill in $beside_kills; do
+  where=''
+  [ -n "$each_shim" ] || where=", on a mount $( [ "$each_mount" = smb ] && echo 'with the default options' || echo 'with nobrl')"
+  for kill in $each_kills; do
     for mode in delete truncate persist; do
       number=$((number + 1))
-      (smb_storm $number "$beside_mount" "$beside_shim" mode=$mode kill_ms="$kill" "$@") &
-      running="$running $!"
-    done
-  done
-  # shellcheck disable=SC2086 # a list of numbers
-  wait $running
-  number=$first
-  for kill in $beside_kills; do
-    for mode in delete truncate persist; do
-      number=$((number + 1))
-      smb_row "$mode, kill_ms=$kill${*:+, $*}$where" "${beside_shim:+holdfast}" "$(tr '\n' ' ' <"$LAB/said-$number")"
+      smb_storm $number "$each_mount" "$each_shim" mode=$mode kill_ms="$kill" "$@"
+      smb_row "$mode, kill_ms=$kill${*:+, $*}$where" "${each_shim:+holdfast}" "$(tr '\n' ' ' <"$LAB/said-$number")"
     done
   done
 }
@@ -73,28 +64,16 @@ smb_storms() { # 1, 2, 4: writers on each client; plain, off, other
   other) say "## Storms with forks, stray closes and two connections in each process" "" ;;
   *) say "## Storms of $((2 * $1)) writers, $1 on each of two clients" "" ;;
   esac
-  say "$storm_seconds s each, several side by side in databases of their own; kill_ms: one writer is killed that often, 0: none" \
+  say "$storm_seconds s each, one after the other in databases of their own; kill_ms: one writer is killed that often, 0: none" \
     "(tests/lab/smb_storm.c; errors by SQLite's codes: 5 busy, 14 cannot open, 1xxxxx at the open)." "" "| what | found |" "|---|---|"
   case $1 in
   plain)
-    smb_beside smb "" 0 procs=2
-    smb_beside smbnobrl "" 0,1000 procs=2
+    smb_each smb "" 0 procs=2
+    smb_each smbnobrl "" 0,1000 procs=2
     ;;
-  off) set -- procs=2 sync=off ;;
-  other) set -- procs=2 fork=1 stray=1 conns=2 ;;
-  4)
-    for kill in 0 1000; do smb_beside smb "$LAB_SHIM" $kill procs=4; done
-    set -- 166 procs=4
-    ;;
-  *) set -- procs="$1" ;;
-  esac
-  case $1 in
-  plain) ;;
-  166) smb_beside smb "$LAB_SHIM" "$@" ;;
-  *)
-    smb_beside smb "$LAB_SHIM" 0,1000 "$@"
-    smb_beside smb "$LAB_SHIM" 166 "$@"
-    ;;
+  off) smb_each smb "$LAB_SHIM" 0,1000,166 procs=2 sync=off ;;
+  other) smb_each smb "$LAB_SHIM" 0,1000,166 procs=2 fork=1 stray=1 conns=2 ;;
+  *) smb_each smb "$LAB_SHIM" 0,1000,166 procs="$1" ;;
   esac
   say ""
 }
