@@ -8,6 +8,7 @@
 #include "guard.h"
 #include "nfs.h"
 #include "statement.h"
+#include "turns.h"
 
 /* The handle that this thread locked last: SQLite opens a -wal or -journal right after. Compared, never
  * followed. */
@@ -50,6 +51,12 @@ static int stat_of(int level)
   return level - SQLITE_LOCK_SHARED + HF_LOCK_SHARED;
 }
 
+static HF_SLOW int write_refused(hf_node *node, int level, int rc)
+{
+  if (level == SQLITE_LOCK_RESERVED && rc == SQLITE_BUSY) hf_turn_refused(node);
+  return hf_stat_failed(&node->stats, stat_of(level), 1, rc);
+}
+
 static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
 {
   int rc = latched(node, level);
@@ -58,7 +65,7 @@ static __attribute__((noinline)) int lock_to_write(hf_node *node, int level)
   hf_now_here.calls_of = &node->stats;
   rc = node->base->pMethods->xLock(node->base, level);
   hf_now_here.calls_of = NULL;
-  if (HF_UNLIKELY(rc)) return hf_stat_failed(&node->stats, stat_of(level), 1, rc);
+  if (HF_UNLIKELY(rc)) return write_refused(node, level, rc);
   rc = identity(node, level);
   if (HF_UNLIKELY(rc)) {
     /* The refusal says more than the unlock's result. From RESERVED there is no way back but to let SQLite

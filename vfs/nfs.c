@@ -17,7 +17,6 @@
 #include "advice.h"
 #include "guard.h"
 #include "records.h"
-#include "turns.h"
 
 enum { COUNTER_AT = 24 };
 
@@ -173,10 +172,8 @@ static int nfs_xLock(sqlite3_file *file, int level)
 {
   hf_node *node = hf_node_of(file);
   bool entering = node->level == SQLITE_LOCK_NONE;
-  int rc;
+  int rc = hf_xLock(file, level);
 
-  if (entering && hf_turn_before(node)) return SQLITE_BUSY;
-  rc = hf_turn_after(node, level, hf_xLock(file, level));
   if (rc) return hf_nfs_judge(node, rc);
   if (level < SQLITE_LOCK_EXCLUSIVE) node->nfs.proved = false;
   if (entering) {

@@ -18,7 +18,6 @@
 
 #include "guard.h"
 #include "records.h"
-#include "turns.h"
 
 enum {
   COUNTER_AT = 24,    /* change counter, size, freelist: what SQLite itself compares */
@@ -255,8 +254,7 @@ static int smb_xLock(sqlite3_file *file, int level)
 
   if (node->smb.lost && !entering) return SQLITE_IOERR_LOCK;
   if (entering) node->smb.lost = node->smb.seen = false;
-  if (entering && hf_turn_before(node)) return SQLITE_BUSY;
-  rc = hf_turn_after(node, level, hf_xLock(file, level));
+  rc = hf_xLock(file, level);
   if (rc) return rc;
   if (entering) node->smb.proof_ns = hf_now_ns();
   if (level != SQLITE_LOCK_EXCLUSIVE) return SQLITE_OK;

@@ -163,8 +163,9 @@ struct hf_node {
   atomic_bool reserved;     /* RESERVED was granted and not given back; kept only where WAL is not allowed */
   bool wal_found;           /* with wal_exclusive: it was in WAL mode when it was opened */
   bool fresh;               /* the existence of -journal and -wal is asked of the server */
-  int64_t refused_ns;       /* when RESERVED was last refused, 0 = not since it was granted (turns.c) */
+  int64_t refused_ns;       /* turns.c: when RESERVED was last refused */
   bool smb_locks;           /* the override of fcntl converts this file's locks */
+  int (*lock_next)(sqlite3_file *, int); /* turns.c: this file's own xLock, while it waits */
   hf_nfs nfs;
   hf_smb smb;
   sqlite3 **pdb; /* the connection that uses the file, NULL before SQLite 3.20 */

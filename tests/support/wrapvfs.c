@@ -87,7 +87,9 @@ static int x_unlock(sqlite3_file *file, int level)
 }
 static int x_check_reserved(sqlite3_file *file, int *out)
 {
-  return BELOW(file)->pMethods->xCheckReservedLock(BELOW(file), out);
+  int rc = BELOW(file)->pMethods->xCheckReservedLock(BELOW(file), out);
+
+  return answered(file, (wrap_call){.op = WRAP_CHECK_RESERVED, .a = *out}, rc);
 }
 static int x_control(sqlite3_file *file, int op, void *arg)
 {

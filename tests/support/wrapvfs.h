@@ -3,9 +3,9 @@
  *
  * `before` is told of each call before the VFS below gets it; what it does there (note, wait, work on another
  * connection) decides how connections interleave. With it nobody sleeps: WRAP_SLEEP is all that happens.
- * `after` is told how a lock was answered. With `shm_lock` and `shm_mapped` a test plays a part of a shim.
- * Files that are neither a database nor its -wal go to the VFS below untouched, and so does a -journal if
- * `journals` is 0.
+ * `after` is told how a lock, or the question for RESERVED, was answered. With `shm_lock` and `shm_mapped` a
+ * test plays a part of a shim. Files that are neither a database nor its -wal go to the VFS below untouched,
+ * and so does a -journal if `journals` is 0.
  */
 #ifndef HFT_WRAPVFS_H
 #define HFT_WRAPVFS_H
@@ -21,6 +21,7 @@ enum {
   WRAP_SIZE,
   WRAP_LOCK,
   WRAP_UNLOCK,
+  WRAP_CHECK_RESERVED,
   WRAP_SHM_MAP,
   WRAP_SHM_LOCK,
   WRAP_SHM_BARRIER,
@@ -43,7 +44,8 @@ typedef struct wrap_file {
 typedef struct wrap_call {
   int op;          /* WRAP_... */
   wrap_file *file; /* NULL: WRAP_SLEEP */
-  int a, n, flags; /* WRAP_SHM_LOCK: slot, count, flags; WRAP_LOCK and _UNLOCK: a = level; else 0 */
+  int a, n, flags; /* WRAP_SHM_LOCK: slot, count, flags; WRAP_LOCK and _UNLOCK: a = level;
+                      WRAP_CHECK_RESERVED: a = the answer; else 0 */
 } wrap_call;
 
 /* All members but the name may be NULL or 0. Must stay where it is: SQLite keeps it. */
@@ -51,11 +53,11 @@ struct wrap_rules {
   const char *name;
   const char *below; /* NULL: what is the default at that time */
   size_t extra;
-  void (*opened)(wrap_file *file);                                      /* a main database */
-  int journals;                                                         /* not 0: they are wrapped, too */
-  void (*before)(const wrap_call *call);                                /* NULL: nothing */
-  void (*after)(const wrap_call *call, int rc);                         /* WRAP_LOCK and WRAP_SHM_LOCK */
-  int (*shm_lock)(wrap_file *file, int slot, int n, int flags);         /* instead of the one below */
+  void (*opened)(wrap_file *file);                              /* a main database */
+  int journals;                                                 /* not 0: they are wrapped, too */
+  void (*before)(const wrap_call *call);                        /* NULL: nothing */
+  void (*after)(const wrap_call *call, int rc);                 /* WRAP_LOCK, _CHECK_RESERVED, _SHM_LOCK */
+  int (*shm_lock)(wrap_file *file, int slot, int n, int flags); /* instead of the one below */
   void (*shm_mapped)(wrap_file *file, int region, volatile void *page); /* (0, NULL): unmapping */
 };
 
