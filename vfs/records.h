@@ -64,6 +64,8 @@ typedef struct hf_record {
   bool stale_data;        /* the data's descriptors may be from a session that is gone */
   int64_t suspect_until;  /* monotonic ns; 0 = no session was seen to go */
   atomic_bool distrusted; /* the server has forgotten the descriptor */
+  unsigned flag_set;      /* of the descriptor, when claim_fd is open: nobody else's on this machine */
+  int claim_fd;
 } hf_record;
 
 /*
@@ -127,7 +129,7 @@ bool hf_record_ready(hf_record *record, int fd, bool fd_writable); /* a descript
 void hf_record_track(hf_record *record,
                      const struct flock *lock); /* a lock that was taken or given back otherwise */
 int hf_record_set(int fd, short type, off_t start, off_t length, bool wait); /* F_OFD_SETLK */
-int hf_record_open_again(int fd, const hf_record *record, bool writable);
+int hf_record_open_again(int fd, hf_record *record, bool writable);
 int hf_record_move_up(int fd, int lowest); /* to a number from `lowest` on; -1 stays -1 */
 int hf_record_high(void);                  /* the lowest number for a descriptor that is to be closed last */
 
@@ -177,7 +179,7 @@ const char *hf_record_state(int slot, dev_t device, ino_t inode);
 int hf_immune_lock(hf_record *record, int cmd, struct flock *lock, bool fd_writable);
 int hf_smb_lock(hf_record *record, int fd, int cmd, struct flock *lock, bool fd_writable);
 int hf_smb_fresh_stat(int fd, struct stat *st);
-int hf_smb_open(const char *path, bool writable, int slot); /* a descriptor to lock through */
+int hf_smb_open(const char *path, bool writable, hf_record *record); /* a descriptor to lock through */
 int hf_smb_set(int fd, short type, off_t start, off_t length);
 
 #endif

@@ -78,13 +78,13 @@ static bool same_file(int fd, const hf_record *record)
   return fstat(fd, &st) == 0 && st.st_dev == record->device && st.st_ino == record->inode;
 }
 
-int hf_record_open_again(int fd, const hf_record *record, bool writable)
+int hf_record_open_again(int fd, hf_record *record, bool writable)
 {
   char path[40];
   int got;
 
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  if (record->kind == HF_KIND_SMB) return hf_smb_open(path, writable, record->slot);
+  if (record->kind == HF_KIND_SMB) return hf_smb_open(path, writable, record);
   got = hf_record_move_up(open(path, O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (writable ? O_RDWR : O_RDONLY)),
                           lowest_for(record));
   /* Wrong file: it stays open, since closing it could drop somebody's locks there. It cannot happen twice. */
@@ -129,7 +129,8 @@ static void let_go(hf_record *record)
 {
   if (record->fd >= 0) close(record->fd);
   if (record->old_fd >= 0) close(record->old_fd);
-  record->fd = record->old_fd = -1;
+  if (record->claim_fd >= 0) close(record->claim_fd);
+  record->fd = record->old_fd = record->claim_fd = -1;
   record->read_held = record->write_held = 0;
   record->own_pending = record->lost = false;
   record->inherited = true;
@@ -198,7 +199,7 @@ static hf_record *make(int slot, int fd, const struct stat *st, bool writable)
   made->device = st->st_dev;
   made->inode = st->st_ino;
   made->slot = slot;
-  made->fd = made->old_fd = -1;
+  made->fd = made->old_fd = made->claim_fd = -1;
   made->generation = hf_generation();
   made->kind = made->own_kind = hf_lockkind_of(fd, st->st_dev);
   if (is_owned(made) && (!hf_lockkind_has_ofd(fd) || !hf_record_ready(made, fd, writable)))
@@ -241,6 +242,7 @@ static void unlink_record(hf_record *gone)
     (void)set_as(gone, gone->fd, F_UNLCK, 0, 0);
   if (gone->fd >= 0) close(gone->fd);
   if (gone->old_fd >= 0) close(gone->old_fd);
+  if (gone->claim_fd >= 0) close(gone->claim_fd); /* last: until then the handle may be known */
   release(gone);
 }
 

@@ -34,6 +34,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +43,11 @@
 #include "smb.h"
 
 static const int64_t SUSPECT_NS = 60 * 1000000000LL; /* R8 */
+static const int64_t PATIENCE_NS = 300000000;        /* insist() */
+
+enum {
+  CLAIM_ABOVE = 32
+}; /* a killed process closes its descriptors in their order: its claim after its locks */
 
 enum { PENDING, RESERVED, SHARED, RANGES }; /* the units of rollback mode; there is no -shm here */
 
@@ -59,25 +66,56 @@ int hf_smb_set(int fd, short type, off_t start, off_t length)
  * The client gives two descriptors of one file with the same flags one handle of the server (R5), and a read
  * or write opens a dead handle again without a word: a lock descriptor that shared one with the database's
  * would prove locks that are gone. So it always has O_ASYNC, which at open() means nothing and which nobody
- * who reads or writes a file has. The rest differs from process to process, so that two of them seldom share
- * one. Where they do, the lock of a killed one may stay until the other closes: it closed its other
- * descriptors of the file first, and then the kernel does not remember that there were locks.
+ * who reads or writes a file has. The rest differs from process to process (claim_flags).
  */
-static int odd_flags(unsigned which)
+static int odd_flags(unsigned set)
 {
   static const int sync[] = {0, O_DSYNC, O_SYNC};
-  unsigned set = which % HF_SMB_FLAG_SETS;
 
   return O_ASYNC | (set & 1 ? O_APPEND : 0) | (set & 2 ? O_NONBLOCK : 0) | (set & 4 ? O_DIRECT : 0) |
          sync[set / 8];
 }
 
-int hf_smb_open(const char *path, bool writable, int slot)
+/* A name of this machine that ends with the process: no file, and nothing that could be left behind. */
+static bool claim(int fd, const hf_record *at, unsigned set)
+{
+  struct sockaddr_un name = {.sun_family = AF_UNIX};
+  int length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "holdfast-smb/%llx/%llx/%u",
+                        (unsigned long long)at->device, (unsigned long long)at->inode, set);
+
+  return bind(fd, (const struct sockaddr *)&name,
+              (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) == 0;
+}
+
+/*
+ * Two processes whose lock descriptors shared a handle would be in each other's way when one is killed: it
+ * closes its other descriptors of the file first, then the kernel does not remember that there were locks,
+ * and they stay at the server until the other one closes the handle. Nobody could write until then.
+ */
+static void claim_flags(hf_record *at)
+{
+  unsigned first = (unsigned)getpid() + 7u * (unsigned)at->slot;
+  int fd;
+
+  if (at->claim_fd >= 0) return;
+  at->flag_set = first % HF_SMB_FLAG_SETS;
+  fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  for (unsigned i = 0; fd >= 0 && i < HF_SMB_FLAG_SETS; i++) {
+    unsigned set = (first + i) % HF_SMB_FLAG_SETS;
+    if (!claim(fd, at, set)) continue;
+    at->flag_set = set;
+    at->claim_fd = hf_record_move_up(fd, hf_record_high() + CLAIM_ABOVE);
+    return;
+  }
+  if (fd >= 0) close(fd); /* all are taken, or a sandbox has no sockets: one is shared */
+}
+
+int hf_smb_open(const char *path, bool writable, hf_record *at)
 {
   int flags = O_CLOEXEC | O_NOCTTY | (writable ? O_RDWR : O_RDONLY);
-  int fd = open(path, flags | odd_flags((unsigned)getpid() + 7u * (unsigned)slot));
 
-  return hf_record_move_up(fd, hf_record_high());
+  claim_flags(at);
+  return hf_record_move_up(open(path, flags | odd_flags(at->flag_set)), hf_record_high());
 }
 
 /*
@@ -202,6 +240,24 @@ static void drop_own_pending(hf_record *at, int fd)
   errno = error;
 }
 
+/*
+ * The rollback of a hot journal comes to everybody who finds it at the same time, and on a server a reader
+ * needs a tenth of a second from its SHARED to there. Each would be refused for the others' SHARED, and let
+ * go for the next one to come: eight processes were seen to do so for seven seconds. So the one with PENDING,
+ * which keeps newcomers out and is refused to the others, waits for these to leave.
+ */
+static int insist(hf_record *at)
+{
+  int64_t until = hf_now_ns() + PATIENCE_NS;
+  struct timespec pause = {0, 5000000 + (long)getpid() % 16 * 500000};
+
+  while ((errno == EAGAIN || errno == EACCES) && hf_now_ns() < until) {
+    (void)nanosleep(&pause, NULL);
+    if (set_range(at, SHARED, F_WRLCK) == 0) return 0;
+  }
+  return -1;
+}
+
 /* R2, upward. */
 static int upgrade_shared(hf_record *at, int fd)
 {
@@ -212,7 +268,7 @@ static int upgrade_shared(hf_record *at, int fd)
     at->own_pending = true;
   }
   if (unlock_range(at, SHARED, fd, false)) return -1;
-  if (set_range(at, SHARED, F_WRLCK) == 0) return 0;
+  if (set_range(at, SHARED, F_WRLCK) == 0 || (at->own_pending && insist(at) == 0)) return 0;
   error = errno;
   if (set_range(at, SHARED, F_RDLCK)) return lost(at);
   drop_own_pending(at, fd);

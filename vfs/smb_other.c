@@ -18,9 +18,9 @@ int hf_smb_fresh_stat(int fd, struct stat *st)
   errno = ENOTSUP;
   return -1;
 }
-int hf_smb_open(const char *path, bool writable, int slot)
+int hf_smb_open(const char *path, bool writable, hf_record *at)
 {
-  (void)path, (void)writable, (void)slot;
+  (void)path, (void)writable, (void)at;
   errno = ENOTSUP;
   return -1;
 }

@@ -1,7 +1,8 @@
 /*
  * smb_linux.c: the flags of lock descriptors. The SMB client gives descriptors of one file with the same
  * flags one handle of the server, so no lock descriptor may have the flags of one that reads or writes: the
- * handle would be opened anew by the next read, and the loss of its locks would go unseen. What the server
+ * handle would be opened anew by the next read, and the loss of its locks would go unseen. Nor may two have
+ * the same: when one is killed, its locks stay until the other closes. What the server
  * then does is seen in the lab (smb-drops); which flags are chosen does not need one.
  */
 #include <setjmp.h>
@@ -11,6 +12,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -48,8 +50,9 @@ static void no_lock_descriptor_looks_like_one_for_data(void **state)
     int plain = flags_of_io(access[i], false), direct = flags_of_io(access[i], true);
     if (plain == direct)
       print_message("no O_DIRECT on this file system: only plain descriptors are compared\n");
-    for (int slot = 0; slot < HF_SMB_FLAG_SETS; slot++) {
-      int flags = flags_of(hf_smb_open(name, access[i] == O_RDWR, slot));
+    for (unsigned set = 0; set < HF_SMB_FLAG_SETS; set++) {
+      hf_record one = {.flag_set = set, .claim_fd = 0}; /* it has its set already */
+      int flags = flags_of(hf_smb_open(name, access[i] == O_RDWR, &one));
       assert_int_equal(flags & O_ACCMODE, access[i]);
       assert_int_not_equal(flags, plain);
       assert_int_not_equal(flags, direct);
@@ -57,15 +60,47 @@ static void no_lock_descriptor_looks_like_one_for_data(void **state)
   }
 }
 
-static void every_set_of_flags_is_another_one(void **state)
+/* As many libraries as there are sets, which would all begin with the same one; then one more. */
+static void nobody_gets_the_flags_of_another(void **state)
 {
-  int seen[HF_SMB_FLAG_SETS];
+  hf_record all[HF_SMB_FLAG_SETS + 1];
+  int seen[HF_SMB_FLAG_SETS + 1], again;
   (void)state;
 
-  for (int slot = 0; slot < HF_SMB_FLAG_SETS; slot++) {
-    seen[slot] = flags_of(hf_smb_open(name, true, slot));
-    for (int before = 0; before < slot; before++) assert_int_not_equal(seen[slot], seen[before]);
+  for (int i = 0; i <= HF_SMB_FLAG_SETS; i++) {
+    all[i] = (hf_record){.device = 1, .inode = 2, .claim_fd = -1};
+    seen[i] = flags_of(hf_smb_open(name, true, &all[i]));
+    for (int before = 0; before < i && i < HF_SMB_FLAG_SETS; before++)
+      assert_int_not_equal(seen[i], seen[before]);
   }
+  assert_int_equal(all[HF_SMB_FLAG_SETS].claim_fd, -1);
+  assert_int_equal(flags_of(hf_smb_open(name, true, &all[3])), seen[3]); /* it keeps them */
+  close(all[3].claim_fd);
+  again = flags_of(hf_smb_open(name, true, &all[HF_SMB_FLAG_SETS]));
+  assert_int_equal(again, seen[3]); /* they are free again */
+  for (int i = 0; i <= HF_SMB_FLAG_SETS; i++)
+    if (i != 3) close(all[i].claim_fd);
+}
+
+/* Another process: its number would lead to another set, so it is told to begin with the parent's. */
+static void nor_does_another_process(void **state)
+{
+  hf_record parents = {.device = 1, .inode = 2, .claim_fd = -1}, childs;
+  int ours = flags_of(hf_smb_open(name, true, &parents)), status = 0;
+  pid_t pid = fork(), parent;
+  (void)state;
+
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    parent = getppid();
+    childs = (hf_record){.device = 1, .inode = 2, .claim_fd = -1};
+    /* 7 * slot = parent - child, modulo the number of sets */
+    while ((7 * childs.slot + (int)getpid() - (int)parent) % HF_SMB_FLAG_SETS != 0) childs.slot++;
+    _exit(flags_of(hf_smb_open(name, true, &childs)) == ours ? 1 : childs.claim_fd < 0 ? 2 : 0);
+  }
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+  close(parents.claim_fd);
 }
 
 static int clean(void **state)
@@ -79,7 +114,8 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_lock_descriptor_looks_like_one_for_data),
-      cmocka_unit_test(every_set_of_flags_is_another_one),
+      cmocka_unit_test(nobody_gets_the_flags_of_another),
+      cmocka_unit_test(nor_does_another_process),
   };
 
   return cmocka_run_group_tests_name("smb_flags", tests, clean, clean);
