@@ -219,6 +219,8 @@ struct holdfast_pool {
   atomic_int wal_frames;
   atomic_int nudge_at; /* so many frames wake the keeper; the writer's and the keeper's */
   _Atomic int64_t lock_waits, statements_hit, statements_missed;
+  _Atomic int64_t met_ns; /* when its writer last waited for a lock of SQLite, 0 = long ago */
+  int64_t turn_ns;        /* since when it has not; the write lease's */
 };
 
 /* pool_process.c: which process and which thread is this */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "pool_cancel.h"
+#include "pool_wait.h"
 
 static const char *const texts[HF_SCOPES] = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"};
 
@@ -61,6 +62,7 @@ static int begin(holdfast_lease *lease)
   unsigned epoch = lease->epoch;
   int rc;
 
+  hf_wait_give_way(lease);
   rc = run(lease, which);
   if (worth_a_new_connection(rc)) {
     hf_connection_close(lease, rc == SQLITE_READONLY_DBMOVED);

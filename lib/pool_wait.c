@@ -12,8 +12,11 @@
 #include "pool_cancel.h"
 #include "pool_wait.h"
 
-/* The first tries are for locks that are held for microseconds; then from 2 ms down to 200 us. */
-enum { SOON_NS = 50000, SOON = 3, LONG_NS = 2000000, SHORT_NS = 200000 };
+/* The first tries are for locks that are held for microseconds; then from 3 ms down to 250 us, half again as
+ * long at most, when one has waited for more than the turn of a few others. */
+enum { SOON_NS = 50000, SOON = 3, LONG_NS = 3000000, SHORT_NS = 250000, PATIENT_NS = 150000000 };
+/* How long others leave one alone, how long they are left the lock, how long they are remembered. */
+enum { TURN_NS = 40000000, WAY_NS = 5000000, MEMORY_NS = 1000000000 };
 
 static uint32_t random_of_thread(void)
 {
@@ -31,7 +34,7 @@ static int64_t nap(int count, int64_t waited)
   int64_t most = LONG_NS;
 
   if (count < SOON) return SOON_NS << count;
-  while (most > SHORT_NS && waited > 20 * HF_MS) {
+  while (most > SHORT_NS && waited > PATIENT_NS) {
     most /= 2;
     waited /= 2;
   }
@@ -56,6 +59,27 @@ static bool waits_for_itself(const holdfast_lease *lease)
   return found;
 }
 
+/*
+ * A writer that goes on at once after its commit is nearly always quicker than those who look for their turn
+ * now and then. So who has met others at the lock within the last second, and has written for a while since,
+ * leaves it free for as long as they nap.
+ */
+void hf_wait_give_way(holdfast_lease *lease)
+{
+  holdfast_pool *pool = lease->pool;
+  int64_t met = atomic_load_explicit(&pool->met_ns, memory_order_relaxed), now;
+  struct timespec way = {.tv_nsec = WAY_NS};
+
+  if (!met || lease->mode != HOLDFAST_WRITE) return;
+  now = hf_now_coarse();
+  if (now - met > MEMORY_NS) {
+    atomic_store_explicit(&pool->met_ns, 0, memory_order_relaxed);
+  } else if (now - pool->turn_ns > TURN_NS) {
+    (void)nanosleep(&way, NULL); /* a signal makes it shorter, nothing else */
+    pool->turn_ns = now;
+  }
+}
+
 int hf_wait_for_lock(holdfast_lease *lease, int count)
 {
   int64_t now = hf_now(), until, length;
@@ -65,6 +89,10 @@ int hf_wait_for_lock(holdfast_lease *lease, int count)
     lease->busy_since_ns = now;
     atomic_fetch_add_explicit(&lease->pool->lock_waits, 1, memory_order_relaxed);
     lease->own_reader = waits_for_itself(lease);
+  }
+  if (lease->mode == HOLDFAST_WRITE) {
+    atomic_store_explicit(&lease->pool->met_ns, now, memory_order_relaxed);
+    lease->pool->turn_ns = now;
   }
   if (lease->own_reader) return 0;
   if (atomic_load_explicit(&lease->stop, memory_order_relaxed) || hf_cancel_fired(lease->cancel)) return 0;

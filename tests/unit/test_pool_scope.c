@@ -105,6 +105,28 @@ static void a_writer_elsewhere_is_waited_for(void **state)
   assert_int_equal(lane_number(pool, "SELECT sum(x) FROM t"), 11);
 }
 
+/* Who has met others and has written for long since leaves the lock free for 5 ms; alone, nobody does. */
+static void a_writer_gives_way_to_those_it_has_met(void **state)
+{
+  int64_t began;
+
+  (void)state;
+  assert_int_equal(write_sql("INSERT INTO t VALUES(1)"), 0);
+  assert_int_equal(pool->met_ns, 0);
+  assert_int_equal(sqlite3_exec(plain, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(write_sql("INSERT INTO t VALUES(2)"), HOLDFAST_TIMEOUT);
+  assert_int_equal(sqlite3_exec(plain, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+  assert_true(pool->met_ns != 0);
+  pool->turn_ns = hf_now() - 50 * HF_MS;
+  began = hf_now();
+  assert_int_equal(write_sql("INSERT INTO t VALUES(3)"), 0);
+  assert_true(hf_now() - began >= 5 * HF_MS);
+  assert_true(pool->turn_ns > began - 10 * HF_MS); /* a new turn has begun */
+  pool->met_ns = hf_now() - 2000 * HF_MS;
+  assert_int_equal(write_sql("INSERT INTO t VALUES(4)"), 0);
+  assert_int_equal(pool->met_ns, 0); /* they are forgotten */
+}
+
 static void *release_after_200_ms(void *lease)
 {
   lane_nap(200);
@@ -383,6 +405,8 @@ int main(void)
       IN(in_wal, a_transaction_that_sqlite_took_back_is_not_called_done),
       IN(in_wal, a_writer_elsewhere_is_waited_for),
       IN(in_delete, a_writer_elsewhere_is_waited_for),
+      IN(in_wal, a_writer_gives_way_to_those_it_has_met),
+      IN(in_delete, a_writer_gives_way_to_those_it_has_met),
       IN(in_wal, one_deadline_covers_the_queue_and_the_lock),
       IN(in_wal, a_write_inside_a_read_of_this_thread),
       IN(in_delete, a_write_inside_a_read_of_this_thread),
