@@ -60,11 +60,11 @@ typedef struct hf_record {
   uint16_t read_held, write_held; /* units */
   bool met;  /* other code of this process had the inode open once: no descriptor of it is closed any more */
   bool said; /* the oddity of this inode was reported */
-  bool own_pending, lost; /* smb_<os>.c */
-  bool stale_data;        /* the data's descriptors may be from a session that is gone */
-  int64_t suspect_until;  /* monotonic ns; 0 = no session was seen to go */
-  atomic_bool distrusted; /* the server has forgotten the descriptor */
-  unsigned flag_set;      /* of the descriptor, when claim_fd is open: nobody else's on this machine */
+  bool own_pending, rolling_back, lost; /* smb_<os>.c */
+  bool stale_data;                      /* the data's descriptors may be from a session that is gone */
+  int64_t suspect_until;                /* monotonic ns; 0 = no session was seen to go */
+  atomic_bool distrusted;               /* the server has forgotten the descriptor */
+  unsigned flag_set; /* of the descriptor, when claim_fd is open: nobody else's on this machine */
   int claim_fd;
 } hf_record;
 

@@ -132,7 +132,7 @@ static void let_go(hf_record *record)
   if (record->claim_fd >= 0) close(record->claim_fd);
   record->fd = record->old_fd = record->claim_fd = -1;
   record->read_held = record->write_held = 0;
-  record->own_pending = record->lost = false;
+  record->own_pending = record->rolling_back = record->lost = false;
   record->inherited = true;
   record->generation = hf_generation();
 }

@@ -42,12 +42,11 @@
 #include "records.h"
 #include "smb.h"
 
-static const int64_t SUSPECT_NS = 60 * 1000000000LL; /* R8 */
-static const int64_t PATIENCE_NS = 300000000;        /* insist() */
+static const int64_t SUSPECT_NS = 60 * 1000000000LL;                 /* R8 */
+static const int64_t PENDING_NS = 40000000, PATIENCE_NS = 500000000; /* pending_for_rollback() */
 
-enum {
-  CLAIM_ABOVE = 32
-}; /* a killed process closes its descriptors in their order: its claim after its locks */
+/* A killed process closes its descriptors in their order: its claim after its locks. */
+enum { CLAIM_ABOVE = 32 };
 
 enum { PENDING, RESERVED, SHARED, RANGES }; /* the units of rollback mode; there is no -shm here */
 
@@ -208,7 +207,7 @@ static int unlock_failed(hf_record *at, int fd, bool all)
   close(at->fd);
   at->fd = -1;
   at->read_held = at->write_held = 0;
-  at->own_pending = at->lost = false;
+  at->own_pending = at->rolling_back = at->lost = false;
   if (all || !kept) return 0;
   at->lost = true;
   at->fd = hf_record_open_again(fd, at, at->writable);
@@ -240,22 +239,29 @@ static void drop_own_pending(hf_record *at, int fd)
   errno = error;
 }
 
-/*
- * The rollback of a hot journal comes to everybody who finds it at the same time, and on a server a reader
- * needs a tenth of a second from its SHARED to there. Each would be refused for the others' SHARED, and let
- * go for the next one to come: eight processes were seen to do so for seven seconds. So the one with PENDING,
- * which keeps newcomers out and is refused to the others, waits for these to leave.
- */
-static int insist(hf_record *at)
+static int try_for(hf_record *at, int range, int64_t patience_ns)
 {
-  int64_t until = hf_now_ns() + PATIENCE_NS;
-  struct timespec pause = {0, 5000000 + (long)getpid() % 16 * 500000};
+  int64_t until = hf_now_ns() + patience_ns;
+  struct timespec pause = {0, 5000000 + (long)getpid() % 16 * 500000}; /* another one for each process */
 
-  while ((errno == EAGAIN || errno == EACCES) && hf_now_ns() < until) {
+  while (set_range(at, range, F_WRLCK)) {
+    if ((errno != EAGAIN && errno != EACCES) || hf_now_ns() >= until) return -1;
     (void)nanosleep(&pause, NULL);
-    if (set_range(at, SHARED, F_WRLCK) == 0) return 0;
   }
-  return -1;
+  return 0;
+}
+
+/*
+ * The rollback of a hot journal: EXCLUSIVE without RESERVED; PENDING is asked for by SQLite before 3.41, and
+ * here after it. Everybody who has found the journal comes to this point at the same time, and on a server
+ * that is a tenth of a second after their SHARED: each would be refused for the others' SHARED, let go, and
+ * come again. Eight processes were seen to do that for seven seconds. So the one who gets PENDING, which
+ * keeps newcomers out, waits until the others have been refused it and have left.
+ */
+static int pending_for_rollback(hf_record *at)
+{
+  at->rolling_back = try_for(at, PENDING, PENDING_NS) == 0;
+  return at->rolling_back ? 0 : -1;
 }
 
 /* R2, upward. */
@@ -263,12 +269,12 @@ static int upgrade_shared(hf_record *at, int fd)
 {
   int error;
 
-  if (held(at, PENDING) != F_WRLCK) { /* the rollback of a hot journal comes without PENDING */
-    if (unlock_range(at, PENDING, fd, false) || set_range(at, PENDING, F_WRLCK)) return -1;
+  if (held(at, PENDING) != F_WRLCK) {
+    if (unlock_range(at, PENDING, fd, false) || pending_for_rollback(at)) return -1;
     at->own_pending = true;
   }
   if (unlock_range(at, SHARED, fd, false)) return -1;
-  if (set_range(at, SHARED, F_WRLCK) == 0 || (at->own_pending && insist(at) == 0)) return 0;
+  if (try_for(at, SHARED, at->rolling_back ? PATIENCE_NS : 0) == 0) return 0;
   error = errno;
   if (set_range(at, SHARED, F_RDLCK)) return lost(at);
   drop_own_pending(at, fd);
@@ -292,6 +298,8 @@ static int lock_range(hf_record *at, int range, short type, int fd)
   if (now == type) return 0;
   if (range == SHARED && now == F_RDLCK && type == F_WRLCK) return upgrade_shared(at, fd);
   if (range == SHARED && now == F_WRLCK && type == F_RDLCK) return downgrade_shared(at, fd);
+  if (range == PENDING && now == F_UNLCK && type == F_WRLCK && held(at, RESERVED) != F_WRLCK)
+    return pending_for_rollback(at);
   if (now != F_UNLCK && unlock_range(at, range, fd, false)) return -1;
   return set_range(at, range, type);
 }
@@ -328,7 +336,7 @@ static int unlock_units(hf_record *at, unsigned units, int fd)
        range--) { /* no descriptor: all locks ended with it */
     if (!(units & 1u << range)) continue;
     if (unlock_range(at, range, fd, all)) rc = -1;
-    if (range == PENDING) at->own_pending = false;
+    if (range == PENDING) at->own_pending = at->rolling_back = false;
   }
   if (all) at->lost = false;
   if (all && at->suspect_until && at->fd >= 0) {
