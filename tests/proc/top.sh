@@ -132,7 +132,8 @@ def size(fd, lines, columns): fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('H
 def shell(told):
     pid = os.fork()
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    os.setpgid(pid, pid)
+    try: os.setpgid(pid, pid)
+    except PermissionError: pass # the child was quicker: it did so itself, and runs top by now
     os.tcsetpgrp(0, pid or os.getpid())
     if pid == 0:
         signal.signal(signal.SIGTTOU, signal.SIG_DFL)

@@ -24,7 +24,7 @@
 
 #include "holdfast.h"
 
-enum { POOLS = 2, PAGE = 4096 };
+enum { POOLS = 2, PAGE = 4096, PATIENCE = 8 };
 
 static const char *const names[POOLS + 1] = {"wal.db", "file:net.db?holdfast_assume=network", "sick.db"};
 static holdfast_pool *pools[POOLS + 1];
@@ -204,6 +204,12 @@ static void *patient(void *unused)
   return NULL;
 }
 
+/* On a machine that is busy with other work a check comes to its end seldom: it gives way to the writers. */
+static bool enough(void)
+{
+  return writes && ok && own && yields && lasts && incidents;
+}
+
 int main(int argc, char **argv)
 {
   struct timespec length = {argc == 2 ? atoi(argv[1]) : 0, 0};
@@ -223,7 +229,7 @@ int main(int argc, char **argv)
       return fprintf(stderr, "%s: %s\n", names[i], holdfast_errmsg()), 1;
   }
   for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, lives[i].life, (void *)lives[i].which);
-  nanosleep(&length, NULL);
+  for (int times = 0; times < PATIENCE && (times == 0 || !enough()); times++) nanosleep(&length, NULL);
   atomic_store(&stop, true);
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
   for (int i = 0; i <= POOLS; i++)
@@ -231,6 +237,6 @@ int main(int argc, char **argv)
   printf("%ld writes, %ld checks ok, %ld not checked, %ld on a connection of their own, %ld ended, %ld last "
          "verdicts, %ld incidents, %ld wrong\n",
          writes, ok, not_checked, own, yields, lasts, incidents, wrong);
-  if (!writes || !ok || !own || !yields || !lasts || !incidents) complain("too little", "was done");
+  if (!enough()) complain("too little", "was done");
   return wrong ? 1 : 0;
 }
