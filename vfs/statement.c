@@ -46,12 +46,13 @@ static sqlite3_stmt *running(const hf_api *api, sqlite3 *db)
   return reads;
 }
 
-bool hf_statement_writes(const hf_node *node)
+const char *hf_statement_that_writes(const hf_node *node)
 {
+  const hf_api *api = &node->owner->api;
   sqlite3 *db = node->pdb ? *node->pdb : NULL;
-  sqlite3_stmt *statement = db ? running(&node->owner->api, db) : NULL;
+  sqlite3_stmt *statement = db ? running(api, db) : NULL;
 
-  return statement && !node->owner->api.stmt_readonly(statement);
+  return statement && !api->stmt_readonly(statement) ? api->sql(statement) : NULL;
 }
 
 static __attribute__((noinline)) void note(hf_lockstats *stats, const char *sql, int thread)

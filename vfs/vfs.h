@@ -163,7 +163,8 @@ struct hf_node {
   atomic_bool reserved;     /* RESERVED was granted and not given back; kept only where WAL is not allowed */
   bool wal_found;           /* with wal_exclusive: it was in WAL mode when it was opened */
   bool fresh;               /* the existence of -journal and -wal is asked of the server */
-  int64_t refused_ns;       /* turns.c: when RESERVED was last refused */
+  int64_t refused_ns;       /* turns.c: when RESERVED was last refused ... */
+  uint64_t refused;         /* ... and to which statement */
   bool smb_locks;           /* the override of fcntl converts this file's locks */
   int (*lock_next)(sqlite3_file *, int); /* turns.c: this file's own xLock, while it waits */
   hf_nfs nfs;
