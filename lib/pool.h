@@ -294,6 +294,7 @@ int hf_registry_wait(holdfast_pool *pool,
                      int64_t until); /* until it is set up: 0, its failure, or HOLDFAST_TIMEOUT */
 void hf_registry_ready(holdfast_pool *pool, int failed);
 bool hf_registry_leave(holdfast_pool *pool); /* true: that was the last reference */
+void hf_registry_gone(holdfast_pool *pool);  /* after it left: its keeper has stopped */
 bool hf_registry_moved(holdfast_pool *pool); /* its name leads to another file than it has open; a stat() */
 void hf_registry_identify(holdfast_pool *pool);
 int hf_registry_references(holdfast_pool *pool);

@@ -283,6 +283,7 @@ void hf_pool_end(holdfast_pool *pool)
 {
   hf_keeper_finish(pool, GRACE_MS * HF_MS);
   hf_keeper_stop(pool);
+  hf_registry_gone(pool);
   end_lane(&pool->read);
   end_lane(&pool->write);
   (void)pthread_cond_destroy(&pool->left);

@@ -17,6 +17,7 @@ typedef struct hf_registry {
   pthread_mutex_t mutex;
   pthread_cond_t changed; /* a pool was set up, or failed */
   holdfast_pool *pools;
+  holdfast_pool *leaving; /* closed, and not at their end yet: their keepers are still at work */
 } hf_registry;
 
 static _Atomic(hf_registry *) current;
@@ -47,6 +48,7 @@ static void before_fork(void)
   if (!registry || registry->generation != hf_process()) return;
   pthread_mutex_lock(&registry->mutex);
   for (holdfast_pool *one = registry->pools; one; one = one->next) hf_keeper_before_fork(one);
+  for (holdfast_pool *one = registry->leaving; one; one = one->next) hf_keeper_before_fork(one);
 }
 
 static void after_fork(void)
@@ -55,6 +57,7 @@ static void after_fork(void)
 
   if (!registry || registry->generation != hf_process()) return;
   for (holdfast_pool *one = registry->pools; one; one = one->next) hf_keeper_after_fork(one);
+  for (holdfast_pool *one = registry->leaving; one; one = one->next) hf_keeper_after_fork(one);
   pthread_mutex_unlock(&registry->mutex);
 }
 
@@ -177,6 +180,16 @@ void hf_registry_ready(holdfast_pool *pool, int failed)
   pthread_mutex_unlock(&registry->mutex);
 }
 
+static bool take_out(holdfast_pool **link, const holdfast_pool *pool)
+{
+  for (; *link; link = &(*link)->next)
+    if (*link == pool) {
+      *link = pool->next;
+      return true;
+    }
+  return false;
+}
+
 bool hf_registry_leave(holdfast_pool *pool)
 {
   hf_registry *registry = registry_now();
@@ -185,13 +198,22 @@ bool hf_registry_leave(holdfast_pool *pool)
   if (!registry) return false;
   pthread_mutex_lock(&registry->mutex);
   last = --pool->references == 0;
-  for (holdfast_pool **link = &registry->pools; last && *link; link = &(*link)->next)
-    if (*link == pool) {
-      *link = pool->next;
-      break;
-    }
+  if (last && take_out(&registry->pools, pool)) {
+    pool->next = registry->leaving;
+    registry->leaving = pool;
+  }
   pthread_mutex_unlock(&registry->mutex);
   return last;
+}
+
+void hf_registry_gone(holdfast_pool *pool)
+{
+  hf_registry *registry = registry_now();
+
+  if (!registry) return;
+  pthread_mutex_lock(&registry->mutex);
+  (void)take_out(&registry->leaving, pool);
+  pthread_mutex_unlock(&registry->mutex);
 }
 
 int hf_registry_references(holdfast_pool *pool)

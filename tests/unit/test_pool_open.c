@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -318,6 +319,56 @@ static void a_backup_is_whole_and_takes_no_ones_place(void **state)
   assert_int_equal(holdfast_pool_close(copy, 0), 0);
 }
 
+/* ---------------------------------------------------------------- a fork while another thread closes it */
+
+static holdfast_pool *watched;
+static bool kept_out; /* at the fork, of SQLite: the keeper of `watched` */
+
+/* Registered before the pool's own handler, so it runs after that one. */
+static void look_before_fork(void)
+{
+  if (!watched) return;
+  kept_out = pthread_mutex_trylock(&watched->keeper.work) != 0;
+  if (!kept_out) pthread_mutex_unlock(&watched->keeper.work);
+}
+
+static void *close_watched(void *rc)
+{
+  *(int *)rc = holdfast_pool_close(watched, 20000);
+  return NULL;
+}
+
+/* Its keeper works on until the last lease is back. A child that is forked while it is inside of SQLite would
+ * find mutexes locked that nobody will ever unlock. */
+static void a_fork_waits_for_the_keeper_of_a_pool_that_closes(void **state)
+{
+  lane_other holder;
+  holdfast_lease *more;
+  pthread_t closing;
+  int rc = -1, status = -1;
+  pid_t pid;
+
+  (void)state;
+  assert_int_equal(open_with(NULL, &watched), 0);
+  lane_take(&holder, watched, HOLDFAST_WRITE, NULL);
+  assert_int_equal(lane_result(&holder), 0);
+  assert_int_equal(pthread_create(&closing, NULL, close_watched, &rc), 0);
+  while (holdfast_acquire(watched, HOLDFAST_READ, HOLDFAST_NO_WAIT, &more) != HOLDFAST_CLOSED) {
+    assert_int_equal(holdfast_release(more), 0);
+    lane_nap(1);
+  }
+  kept_out = false;
+  pid = fork();
+  if (pid == 0) _exit(0);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+  assert_true(kept_out);
+  assert_int_equal(holdfast_release(holder.lease), 0);
+  pthread_join(closing, NULL);
+  watched = NULL;
+  assert_int_equal(rc, 0);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -330,9 +381,11 @@ int main(void)
       cmocka_unit_test_setup(what_was_not_looked_at_is_neither_ok_nor_damaged, fresh),
       cmocka_unit_test_setup(a_locked_database_is_busy_and_not_damaged, fresh),
       cmocka_unit_test_setup(a_failed_write_costs_one_transaction_and_not_the_pool, fresh),
+      cmocka_unit_test_setup(a_fork_waits_for_the_keeper_of_a_pool_that_closes, fresh),
       cmocka_unit_test_setup(a_backup_is_whole_and_takes_no_ones_place, fresh),
   };
 
+  if (pthread_atfork(look_before_fork, NULL, NULL)) return 1;
   faulty_register(); /* below the shim, which the first pool registers */
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
