@@ -17,10 +17,7 @@ enum { SAY_AGAIN_S = 3600 }; /* a cause that goes on is said once an hour, with 
 
 static uint64_t key_of(const char *path, const char *cause)
 {
-  uint64_t hash = 14695981039346656037u; /* FNV-1a */
-  for (const char *p = path; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
-  hash *= 1099511628211u;
-  for (const char *p = cause; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+  uint64_t hash = hf_hash(hf_hash(hf_hash(HF_HASH_BEGIN, path), "\n"), cause);
   return hash ? hash : 1;
 }
 

@@ -20,11 +20,7 @@ static const int64_t RECENT_NS = 1000000000; /* SQLite's own naps are a tenth of
 static uint64_t statement(const hf_node *node)
 {
   const char *sql = hf_statement_that_writes(node);
-  uint64_t hash = 14695981039346656037u; /* FNV-1a */
-
-  if (!sql) return 0;
-  while (*sql) hash = (hash ^ (unsigned char)*sql++) * 1099511628211u;
-  return hash ? hash : 1;
+  return sql ? hf_hash(HF_HASH_BEGIN, sql) | 1 : 0;
 }
 
 /* When this errs, RESERVED is asked for after SHARED, as SQLite does. */

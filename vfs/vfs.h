@@ -9,8 +9,8 @@
  * - hf_vfs.mutex: the list of nodes, the settings, the events and the log's memory. A leaf: nothing of SQLite
  * and no file is touched while it is held.
  * - hf_node: set in xOpen and then constant, but for what changes with use (from `references` to
- * `verify_next`, `pdb`, `journal_seen`, `reserved`). That changes under the mutex of the connection, and what
- * others look at is atomic.
+ * `verify_next`, `pdb`, `journal_seen`, `reserved`, and xLock among the methods: turns.c). That changes under
+ * the mutex of the connection, and what others look at is atomic.
  * - the list of all hf_vfs (register.c) only grows and is read without a lock.
  */
 #ifndef HF_VFS_H
@@ -270,6 +270,14 @@ int hf_fresh_announce(const char *path);
 
 /* health_timer.c */
 int64_t hf_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* FNV-1a of a text, going on from what came before it. */
+#define HF_HASH_BEGIN 14695981039346656037u
+static inline uint64_t hf_hash(uint64_t before, const char *text)
+{
+  for (; *text; text++) before = (before ^ (unsigned char)*text) * 1099511628211u;
+  return before;
+}
 
 static inline hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
 {
