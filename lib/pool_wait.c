@@ -1,5 +1,6 @@
 /*
- * pool_wait.c - how long to sleep when SQLite finds a lock taken.
+ * pool_wait.c - taking turns with other processes: how long to sleep when SQLite finds a lock taken, and when
+ * to leave one free.
  *
  * The deadline is the lease's: what the queue has used up is not given again. A wait that begins after it has
  * as long again, because a lease may be kept for many transactions. Sleeps are short and random, and become
