@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -301,6 +302,7 @@ static pid_t taker(int number)
   pid = fork();
   if (pid < 0) check_broken("fork");
   if (pid) return pid;
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL)) _exit(1); /* should the program end early */
   for (int i = 0; i < TAKEN; i++) {
     (void)snprintf(name, sizeof name, "taken-%d-%d", number, i);
     fds[i] = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);

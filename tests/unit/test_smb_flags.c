@@ -63,12 +63,13 @@ static void no_lock_descriptor_looks_like_one_for_data(void **state)
 /* As many libraries as there are sets, which would all begin with the same one; then one more. */
 static void nobody_gets_the_flags_of_another(void **state)
 {
+  const ino_t inode = (ino_t)getpid(); /* the names are the machine's: this program may run twice */
   hf_record all[HF_SMB_FLAG_SETS + 1];
   int seen[HF_SMB_FLAG_SETS + 1], again;
   (void)state;
 
   for (int i = 0; i <= HF_SMB_FLAG_SETS; i++) {
-    all[i] = (hf_record){.device = 1, .inode = 2, .claim_fd = -1};
+    all[i] = (hf_record){.device = 1, .inode = inode, .claim_fd = -1};
     seen[i] = flags_of(hf_smb_open(name, true, &all[i]));
     for (int before = 0; before < i && i < HF_SMB_FLAG_SETS; before++)
       assert_int_not_equal(seen[i], seen[before]);
@@ -85,7 +86,8 @@ static void nobody_gets_the_flags_of_another(void **state)
 /* Another process: its number would lead to another set, so it is told to begin with the parent's. */
 static void nor_does_another_process(void **state)
 {
-  hf_record parents = {.device = 1, .inode = 2, .claim_fd = -1}, childs;
+  const ino_t inode = (ino_t)getpid();
+  hf_record parents = {.device = 1, .inode = inode, .claim_fd = -1}, childs;
   int ours = flags_of(hf_smb_open(name, true, &parents)), status = 0;
   pid_t pid = fork(), parent;
   (void)state;
@@ -93,7 +95,7 @@ static void nor_does_another_process(void **state)
   assert_true(pid >= 0);
   if (pid == 0) {
     parent = getppid();
-    childs = (hf_record){.device = 1, .inode = 2, .claim_fd = -1};
+    childs = (hf_record){.device = 1, .inode = inode, .claim_fd = -1};
     /* 7 * slot = parent - child, modulo the number of sets */
     while ((7 * childs.slot + (int)getpid() - (int)parent) % HF_SMB_FLAG_SETS != 0) childs.slot++;
     _exit(flags_of(hf_smb_open(name, true, &childs)) == ours ? 1 : childs.claim_fd < 0 ? 2 : 0);
