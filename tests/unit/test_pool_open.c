@@ -3,6 +3,7 @@
  * what could not be looked at. And F21: a pool gets over a connection that may not write any more.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -359,9 +360,10 @@ static void a_fork_waits_for_the_keeper_of_a_pool_that_closes(void **state)
   }
   kept_out = false;
   pid = fork();
-  if (pid == 0) _exit(0);
+  if (pid == 0)
+    raise(SIGKILL); /* an exit would count the threads that it does not have as leaks (valgrind) */
   assert_int_equal(waitpid(pid, &status, 0), pid);
-  assert_int_equal(status, 0);
+  assert_int_equal(status, SIGKILL);
   assert_true(kept_out);
   assert_int_equal(holdfast_release(holder.lease), 0);
   pthread_join(closing, NULL);
