@@ -1,9 +1,10 @@
 /*
  * side.c - the -journal and the -wal of an open database.
  *
- * They are wrapped for two reasons only: a forked child that does not own the connection must not write,
- * truncate or delete its parent's journal (F14), and a hard error on the -wal latches the database's handle
- * (F21). A side file's database is open as long as it is: SQLite closes them in that order.
+ * They are wrapped for three reasons only: a forked child that does not own the connection must not write,
+ * truncate or delete its parent's journal (F14), a hard error on the -wal latches the database's handle
+ * (F21), and what the -wal gets is written in fewer calls (walframe.c). A side file's database is open as
+ * long as it is: SQLite closes them in that order.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,12 @@
 #include "guard.h"
 #include "nfs.h"
 #include "smb.h"
+#include "walframe.h"
 
 typedef struct hf_side {
   hf_node *of;
   bool wal;
+  hf_walframe frame;                /* of the -wal */
   bool of_node;                     /* the memory is the node's own, which has room for one journal */
   _Alignas(16) sqlite3_file base[]; /* szOsFile bytes */
 } side;
@@ -41,6 +44,8 @@ static side *allocate(hf_node *of, bool wal)
   made->of = of;
   made->wal = wal;
   made->of_node = of_node;
+  /* A VFS in between may look at the size of what is written (encryption, checksums). */
+  made->frame = (hf_walframe){.off = !wal || strncmp(of->owner->base->zName, "unix", 4) != 0};
   return made;
 }
 
@@ -48,6 +53,7 @@ static void release(side *gone)
 {
   hf_node *of = gone->of;
 
+  free(gone->frame.room);
   if (gone->of_node)
     atomic_store_explicit(&of->journal_open, false, memory_order_release);
   else
@@ -90,17 +96,49 @@ static int hf_side_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int
   return base->pMethods->xRead(base, data, amount, offset);
 }
 
-/* ---------------------------------------------------------------- writes of the -wal */
+/* ---------------------------------------------------------------- the -wal */
 
+static const char wal_write[] = "a write of the -wal failed";
+
+static int may_write(const side *at)
+{
+  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  if (hf_guard_is_latched(at->of)) return hf_guard_refusal(at->of);
+  return HF_UNLIKELY(at->of->verify) && hf_guard_still_held(at->of) ? SQLITE_IOERR_LOCK : SQLITE_OK;
+}
 static int hf_wal_xWrite(sqlite3_file *file, const void *data, int amount, sqlite3_int64 offset)
 {
   side *at = side_of(file);
+  int rc = may_write(at);
 
-  if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
-  if (hf_guard_is_latched(at->of)) return hf_guard_refusal(at->of);
-  if (HF_UNLIKELY(at->of->verify) && hf_guard_still_held(at->of)) return SQLITE_IOERR_LOCK;
-  return hf_guard_written(at->of, at->base->pMethods->xWrite(at->base, data, amount, offset),
-                          "a write of the -wal failed");
+  if (HF_UNLIKELY(rc)) {
+    hf_walframe_forget(&at->frame);
+    return rc;
+  }
+  return hf_guard_written(at->of, hf_walframe_write(&at->frame, at->base, data, amount, offset), wal_write);
+}
+/* SQLite does nothing else with the file between a head and its page. Should it ever: the head comes first.
+ */
+static HF_SLOW int settle(side *at)
+{
+  int rc = may_write(at);
+
+  if (rc) hf_walframe_forget(&at->frame);
+  return rc ? rc : hf_guard_written(at->of, hf_walframe_settle(&at->frame, at->base), wal_write);
+}
+static int hf_wal_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
+{
+  side *at = side_of(file);
+  int rc = HF_UNLIKELY(at->frame.held) ? settle(at) : SQLITE_OK;
+
+  return rc ? rc : at->base->pMethods->xRead(at->base, data, amount, offset);
+}
+static int hf_wal_xFileSize(sqlite3_file *file, sqlite3_int64 *out)
+{
+  side *at = side_of(file);
+  int rc = HF_UNLIKELY(at->frame.held) ? settle(at) : SQLITE_OK;
+
+  return rc ? rc : at->base->pMethods->xFileSize(at->base, out);
 }
 static int hf_wal_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 {
@@ -108,6 +146,7 @@ static int hf_wal_xTruncate(sqlite3_file *file, sqlite3_int64 size)
 
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
   if (hf_guard_is_latched(at->of)) return hf_guard_refusal(at->of);
+  hf_walframe_forget(&at->frame); /* whatever SQLite writes next begins anew */
   return hf_guard_written(at->of, at->base->pMethods->xTruncate(at->base, size),
                           "a truncate of the -wal failed");
 }
@@ -118,6 +157,8 @@ static int hf_wal_xSync(sqlite3_file *file, int flags)
   int rc;
 
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
+  rc = HF_UNLIKELY(at->frame.held) ? settle(at) : SQLITE_OK;
+  if (rc) return rc;
   rc = at->base->pMethods->xSync(at->base, flags);
   return hf_guard_written(at->of, hf_stat_synced(&at->of->stats, HF_STAT_SYNC_WAL, began, rc),
                           "a sync of the -wal failed");
@@ -276,35 +317,25 @@ static int hf_side_xDeviceCharacteristics(sqlite3_file *file)
 }
 
 /* SQLite uses no method of version 2 or 3 on a journal or a WAL file. */
-#define METHODS(write, truncate, sync)                                                                       \
+#define METHODS(read, write, truncate, sync, size, close)                                                    \
   {                                                                                                          \
-    .iVersion = 1, .xClose = hf_side_xClose, .xRead = hf_side_xRead, .xWrite = (write),                      \
-    .xTruncate = (truncate), .xSync = (sync), .xFileSize = hf_side_xFileSize, .xLock = hf_side_xLock,        \
-    .xUnlock = hf_side_xUnlock, .xCheckReservedLock = hf_side_xCheckReservedLock,                            \
-    .xFileControl = hf_side_xFileControl, .xSectorSize = hf_side_xSectorSize,                                \
-    .xDeviceCharacteristics = hf_side_xDeviceCharacteristics                                                 \
+    .iVersion = 1, .xClose = (close), .xRead = (read), .xWrite = (write), .xTruncate = (truncate),           \
+    .xSync = (sync), .xFileSize = (size), .xLock = hf_side_xLock, .xUnlock = hf_side_xUnlock,                \
+    .xCheckReservedLock = hf_side_xCheckReservedLock, .xFileControl = hf_side_xFileControl,                  \
+    .xSectorSize = hf_side_xSectorSize, .xDeviceCharacteristics = hf_side_xDeviceCharacteristics             \
   }
-static const sqlite3_io_methods wal_methods = METHODS(hf_wal_xWrite, hf_wal_xTruncate, hf_wal_xSync);
+static const sqlite3_io_methods wal_methods =
+    METHODS(hf_wal_xRead, hf_wal_xWrite, hf_wal_xTruncate, hf_wal_xSync, hf_wal_xFileSize, hf_side_xClose);
 static const sqlite3_io_methods journal_methods =
-    METHODS(hf_journal_xWrite, hf_journal_xTruncate, hf_journal_xSync);
+    METHODS(hf_side_xRead, hf_journal_xWrite, hf_journal_xTruncate, hf_journal_xSync, hf_side_xFileSize,
+            hf_side_xClose);
 static const sqlite3_io_methods watched_methods =
-    METHODS(hf_watched_xWrite, hf_watched_xTruncate, hf_journal_xSync);
-
-static const sqlite3_io_methods nfs_methods = METHODS(hf_nfs_xWrite, hf_nfs_xTruncate, hf_journal_xSync);
-
-static const sqlite3_io_methods smb_methods = {.iVersion = 1,
-                                               .xClose = hf_smb_xClose,
-                                               .xRead = hf_smb_xRead,
-                                               .xWrite = hf_smb_xWrite,
-                                               .xTruncate = hf_smb_xTruncate,
-                                               .xSync = hf_smb_xSync,
-                                               .xFileSize = hf_smb_xFileSize,
-                                               .xLock = hf_side_xLock,
-                                               .xUnlock = hf_side_xUnlock,
-                                               .xCheckReservedLock = hf_side_xCheckReservedLock,
-                                               .xFileControl = hf_side_xFileControl,
-                                               .xSectorSize = hf_side_xSectorSize,
-                                               .xDeviceCharacteristics = hf_side_xDeviceCharacteristics};
+    METHODS(hf_side_xRead, hf_watched_xWrite, hf_watched_xTruncate, hf_journal_xSync, hf_side_xFileSize,
+            hf_side_xClose);
+static const sqlite3_io_methods nfs_methods = METHODS(hf_side_xRead, hf_nfs_xWrite, hf_nfs_xTruncate,
+                                                      hf_journal_xSync, hf_side_xFileSize, hf_side_xClose);
+static const sqlite3_io_methods smb_methods =
+    METHODS(hf_smb_xRead, hf_smb_xWrite, hf_smb_xTruncate, hf_smb_xSync, hf_smb_xFileSize, hf_smb_xClose);
 
 static const sqlite3_io_methods *methods_for(const hf_node *of, bool wal)
 {
