@@ -25,6 +25,11 @@ static const struct bug bugs[] = {
      "or "
      "damage the database.",
      {{3015000, 3044005}, {3045000, 3050006}, {3051000, 3051002}}},
+    {"wal-savepoint",
+     "3.50.2",
+     "In WAL mode a large transaction that is rolled back to a savepoint and then committed can be lost, "
+     "with all later ones, when the log is recovered after a crash.",
+     {{3015000, 3050001}}},
     {"withdrawn",
      "3.51.3 or 3.53.0",
      "This release was withdrawn by SQLite's authors because of problems found after it was published.",

@@ -13,11 +13,13 @@
 #include "nfs.h"
 #include "smb.h"
 #include "walframe.h"
+#include "walsum.h"
 
 typedef struct hf_side {
   hf_node *of;
   bool wal;
-  hf_walframe frame;                /* of the -wal */
+  hf_walframe frame; /* of the -wal, as the next */
+  hf_walsum sum;
   bool of_node;                     /* the memory is the node's own, which has room for one journal */
   _Alignas(16) sqlite3_file base[]; /* szOsFile bytes */
 } side;
@@ -45,6 +47,7 @@ static side *allocate(hf_node *of, bool wal)
   made->wal = wal;
   made->of_node = of_node;
   /* A VFS in between may look at the size of what is written (encryption, checksums). */
+  made->sum = (hf_walsum){0};
   made->frame = (hf_walframe){.off = !wal || strncmp(of->owner->base->zName, "unix", 4) != 0};
   return made;
 }
@@ -115,6 +118,7 @@ static int hf_wal_xWrite(sqlite3_file *file, const void *data, int amount, sqlit
     hf_walframe_forget(&at->frame);
     return rc;
   }
+  hf_walsum_look(&at->sum, at->base, data, amount, offset);
   return hf_guard_written(at->of, hf_walframe_write(&at->frame, at->base, data, amount, offset), wal_write);
 }
 /* SQLite does nothing else with the file between a head and its page. Should it ever: the head comes first.
@@ -126,11 +130,28 @@ static HF_SLOW int settle(side *at)
   if (rc) hf_walframe_forget(&at->frame);
   return rc ? rc : hf_guard_written(at->of, hf_walframe_settle(&at->frame, at->base), wal_write);
 }
+static HF_SLOW int read_a_sum(side *at, void *data, int amount, sqlite3_int64 offset)
+{
+  int rc = may_write(at);
+
+  if (rc) return rc;
+  rc = hf_walsum_read(&at->sum, at->base, data, amount, offset);
+  if (at->sum.mended)
+    hf_report(
+        at->of->owner, "warned", "savepoint", at->of->path, rc,
+        "SQLite %s was about to commit %d frames of the -wal without a checksum, by a bug of its own: the "
+        "next recovery would have lost this commit and all later ones. %s",
+        at->of->owner->api.libversion(), at->sum.mended,
+        rc ? "They could not be mended: the commit is refused" : "They are mended");
+  return rc;
+}
 static int hf_wal_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
 {
   side *at = side_of(file);
   int rc = HF_UNLIKELY(at->frame.held) ? settle(at) : SQLITE_OK;
 
+  if (HF_UNLIKELY(hf_walsum_owes(&at->sum, amount)) && rc == SQLITE_OK)
+    return read_a_sum(at, data, amount, offset);
   return rc ? rc : at->base->pMethods->xRead(at->base, data, amount, offset);
 }
 static int hf_wal_xFileSize(sqlite3_file *file, sqlite3_int64 *out)

@@ -3,8 +3,9 @@
  * what it would hold without: after every commit, and after a kill, a copy without its -shm is recovered by
  * plain SQLite, which finds the same rows as the writer.
  *
- * The transactions are random, most of them larger than the cache, so that frames are written again; with
- * powersafe_overwrite=0 commits fill their sector up and the sync cuts a page in two.
+ * The transactions are random, most of them larger than the cache, so that frames are written again, and some
+ * are taken back in part (F28); with powersafe_overwrite=0 commits fill their sector up and the sync cuts a
+ * page in two.
  */
 #include <stdio.h>
 #include <string.h>
@@ -105,7 +106,7 @@ static void random_statement(peer *p)
   char sql[300];
   unsigned from = seed_below(300), rows = 1 + seed_below(60), bytes = 1 + seed_below(1500);
 
-  switch (seed_below(3)) {
+  switch (seed_below(4)) {
   case 0:
     (void)snprintf(sql, sizeof sql,
                    "WITH RECURSIVE i(x) AS (VALUES(%u) UNION ALL SELECT x+1 FROM i WHERE x<%u) "
@@ -114,6 +115,12 @@ static void random_statement(peer *p)
     break;
   case 1:
     (void)snprintf(sql, sizeof sql, "DELETE FROM t WHERE id BETWEEN %u AND %u", from, from + rows);
+    break;
+  case 2:
+    (void)snprintf(sql, sizeof sql,
+                   "SAVEPOINT s; UPDATE t SET v=v||'x' WHERE id>%u; UPDATE t SET n=n+2 WHERE id>%u; "
+                   "ROLLBACK TO s; RELEASE s",
+                   from, from);
     break;
   default:
     (void)snprintf(sql, sizeof sql, "UPDATE t SET n=n+1, v=substr(v,2)||'%u' WHERE id>%u", bytes, from);

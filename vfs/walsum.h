@@ -1,0 +1,31 @@
+/*
+ * walsum.h - SQLite's bug of 3.11 to 3.5x: frames that are committed without a checksum.
+ */
+#ifndef HF_WALSUM_H
+#define HF_WALSUM_H
+
+#include <stdbool.h>
+
+#include "api.h"
+
+/* One for each open -wal, all zero at first. Used by one thread at a time, as the file is. */
+typedef struct hf_walsum {
+  int page;               /* bytes of a page, 0 = not known yet */
+  sqlite3_int64 unsummed; /* where the first frame without a checksum begins, 0 = there is none */
+  sqlite3_int64 last;     /* where the last one does */
+  int mended;             /* frames, by the last look */
+} hf_walsum;
+
+/* Before a write to the -wal. */
+void hf_walsum_look(hf_walsum *sum, sqlite3_file *base, const void *data, int amount, sqlite3_int64 offset);
+
+/* May this read be the one that is answered by hf_walsum_read()? */
+static inline bool hf_walsum_owes(const hf_walsum *sum, int amount)
+{
+  return amount == 8 && sum->unsummed;
+}
+/* As xRead of `base`. Writes the checksums that are missing, if this is SQLite going to begin behind them;
+ * `mended` says how many. */
+int hf_walsum_read(hf_walsum *sum, sqlite3_file *base, void *data, int amount, sqlite3_int64 offset);
+
+#endif
