@@ -23,7 +23,7 @@
  * already. */
 #define FAILS                                                                                                \
   "WITH RECURSIVE i(x) AS (VALUES(1) UNION ALL SELECT x+1 FROM i WHERE x<300) INSERT INTO t SELECT "         \
-  "iif(x=300, 5, 1000+(x*37)%300),0,x,hex(zeroblob(400)) FROM i"
+  "CASE x WHEN 300 THEN 5 ELSE 1000+(x*37)%300 END,0,x,hex(zeroblob(400)) FROM i"
 #define ASK "SELECT count(*), sum(id*length(v)), sum(n) FROM t; PRAGMA integrity_check"
 
 static const struct {
@@ -90,6 +90,7 @@ static void one_way(int way, const scene_side *side)
 
 int main(void)
 {
+  printf("SQLite %s\n", sqlite3_libversion());
   for (int way = 0; way < WAYS; way++)
     for (int side = 0; side < SCENE_SIDES; side++) one_way(way, &scene_sides[side]);
   return check_done();
