@@ -68,8 +68,8 @@ static bool begins_frame(hf_walsum *sum, sqlite3_file *base, sqlite3_int64 offse
 {
   unsigned char log_head[LOG_HEAD];
 
-  if (base->pMethods->xRead(base, log_head, LOG_HEAD, 0) != SQLITE_OK) return false;
-  sum->page = page_size_in(log_head);
+  if (!sum->page && base->pMethods->xRead(base, log_head, LOG_HEAD, 0) == SQLITE_OK)
+    sum->page = page_size_in(log_head);
   return sum->page && offset >= LOG_HEAD && (offset - LOG_HEAD) % (HEAD + sum->page) == 0;
 }
 
