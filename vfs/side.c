@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard.h"
 #include "nfs.h"
@@ -46,9 +47,7 @@ static side *allocate(hf_node *of, bool wal)
   made->of = of;
   made->wal = wal;
   made->of_node = of_node;
-  /* A VFS in between may look at the size of what is written (encryption, checksums). */
-  made->sum = (hf_walsum){0};
-  made->frame = (hf_walframe){.off = !wal || strncmp(of->owner->base->zName, "unix", 4) != 0};
+  made->frame = (hf_walframe){.fd = -1};
   return made;
 }
 
@@ -56,7 +55,6 @@ static void release(side *gone)
 {
   hf_node *of = gone->of;
 
-  free(gone->frame.room);
   if (gone->of_node)
     atomic_store_explicit(&of->journal_open, false, memory_order_release);
   else
@@ -103,7 +101,7 @@ static int hf_side_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int
 
 static const char wal_write[] = "a write of the -wal failed";
 
-static int may_write(const side *at)
+static inline int may_write(const side *at)
 {
   if (!hf_guard_process(at->of)) return SQLITE_MISUSE;
   if (hf_guard_is_latched(at->of)) return hf_guard_refusal(at->of);
@@ -391,6 +389,19 @@ static hf_node *database_of(hf_vfs *owner, const char *name, bool wal)
   return found;
 }
 
+/* Of the -wal that was opened just now, if writing to it passes nobody else: a VFS in between, or a call that
+ * was put into the place of write(), may look at the size of what is written. */
+static int descriptor_of(const hf_node *of)
+{
+  int fd = hf_last_opened();
+  struct stat st;
+
+  if (!of->overridden || of->nfs.on || !of->wal.known || strncmp(of->owner->base->zName, "unix", 4) != 0 ||
+      !hf_syscalls_write_is_plain(of->owner) || fd < 0 || fstat(fd, &st))
+    return -1;
+  return (uint64_t)st.st_ino == of->wal.inode && (uint64_t)st.st_dev == of->wal.device ? fd : -1;
+}
+
 /* Returns SQLITE_NOTFOUND when the file is left to the base. */
 static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags, int *out_flags)
 {
@@ -414,6 +425,7 @@ static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags
     return rc;
   }
   if (at->wal && of->wal_files++ == 0) hf_guard_note(of, &of->wal, "-wal");
+  if (at->wal) at->frame.fd = descriptor_of(of);
   ((hf_file *)file)->base = at->base;
   file->pMethods = methods_for(of, at->wal);
   return SQLITE_OK;

@@ -321,6 +321,24 @@ bool hf_syscalls_reach(hf_vfs *owner, sqlite3_file *base)
   return found;
 }
 
+bool hf_syscalls_write_is_plain(hf_vfs *owner)
+{
+  static const struct {
+    const char *name;
+    sqlite3_syscall_ptr call;
+  } names[] = {{"write", (sqlite3_syscall_ptr)write},
+               {"pwrite", (sqlite3_syscall_ptr)pwrite},
+               {"pwrite64", (sqlite3_syscall_ptr)pwrite64}};
+  sqlite3_vfs *unix_vfs = owner->api.vfs_find("unix");
+
+  if (!unix_vfs || unix_vfs->iVersion < 3) return false;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    sqlite3_syscall_ptr now = unix_vfs->xGetSystemCall(unix_vfs, names[i].name);
+    if (now && now != names[i].call) return false;
+  }
+  return true;
+}
+
 bool hf_syscalls_ready(hf_vfs *owner)
 {
   static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;

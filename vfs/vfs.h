@@ -288,6 +288,7 @@ static inline hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
  */
 bool hf_syscalls_ready(hf_vfs *owner);
 int hf_last_opened(void); /* the descriptor that the unix VFS opened last on this thread, -1 = none */
+bool hf_syscalls_write_is_plain(hf_vfs *owner);            /* libc's own, nobody's in its place */
 bool hf_syscalls_reach(hf_vfs *owner, sqlite3_file *base); /* does this file's chain end in the unix VFS */
 
 /* report.c: events and the log. `cause` is a short fixed word; one log line for each (path, cause). */

@@ -8,14 +8,16 @@
 
 #include "api.h"
 
-/* One for each open -wal, all zero at first. Used by one thread at a time, as the file is. */
+enum { HF_FRAME_HEAD = 24 };
+
+/* One for each open -wal, all zero but `fd` at first. Used by one thread at a time, as the file is. */
 typedef struct hf_walframe {
-  unsigned char *room; /* a head and a page */
-  int page;            /* bytes of a page, 0 = not known yet */
-  sqlite3_int64 end;   /* where the last page that was written ends, 0 = not known */
-  sqlite3_int64 at;    /* where the head belongs that */
-  bool held;           /* waits in `room` */
-  bool off;            /* not on this file */
+  int fd;            /* the descriptor of the base, -1 = not on this file */
+  int page;          /* bytes of a page, 0 = not known yet */
+  sqlite3_int64 end; /* where the last frame that was written ends, 0 = not known */
+  sqlite3_int64 at;  /* where the head belongs that */
+  bool held;         /* waits in `head` */
+  unsigned char head[HF_FRAME_HEAD];
 } hf_walframe;
 
 /* As xWrite of `base`. SQLITE_OK may mean that a head is held: the page follows in the next call. */
@@ -29,5 +31,8 @@ static inline void hf_walframe_forget(hf_walframe *frame)
   frame->held = false;
   frame->end = 0;
 }
+
+/* walframe_<os>.c: both, one behind the other; false = not, or not all: to be written in another way. */
+bool hf_walframe_both(int fd, const unsigned char *head, const void *page, int amount, sqlite3_int64 at);
 
 #endif

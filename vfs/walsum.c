@@ -15,13 +15,19 @@
  * end of the log, the answer is that of the last frame, which the next transaction goes on from. A SQLite
  * without the bug never asks like that.
  */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "walsum.h"
 
-enum { LOG_HEAD = 32, HEAD = 24, SUM = 8, SALT_AT = 8, SUM_AT = 16, PAGE_SIZE_AT = 8, LEAST_PAGE = 512 };
+#include <stdlib.h>
+
+enum {
+  LOG_HEAD = 32,
+  HEAD = HF_FRAME_HEAD,
+  SUM = 8,
+  SALT_AT = HF_FRAME_SALT_AT,
+  SUM_AT = 16,
+  PAGE_SIZE_AT = 8,
+  LEAST_PAGE = 512
+};
 enum { MOST_PAGE = 65536, LOG_SALT_AT = 16, LOG_SUM_AT = 24 };
 
 /* ---------------------------------------------------------------- the format */
@@ -73,11 +79,10 @@ static bool begins_frame(hf_walsum *sum, sqlite3_file *base, sqlite3_int64 offse
   return sum->page && offset >= LOG_HEAD && (offset - LOG_HEAD) % (HEAD + sum->page) == 0;
 }
 
-void hf_walsum_look(hf_walsum *sum, sqlite3_file *base, const void *data, int amount, sqlite3_int64 offset)
+void hf_walsum_zeros(hf_walsum *sum, sqlite3_file *base, const void *data, sqlite3_int64 offset)
 {
-  if (amount != HEAD) return;
   if (!is_zero((const unsigned char *)data + SALT_AT, HEAD - SALT_AT)) {
-    sum->unsummed = 0; /* SQLite makes checksums again, of all that had none */
+    sum->unsummed = 0;
     return;
   }
   if (!begins_frame(sum, base, offset)) return;

@@ -5,8 +5,13 @@
 #define HF_WALSUM_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
-#include "api.h"
+#include "hot.h"
+#include "walframe.h"
+
+enum { HF_FRAME_SALT_AT = 8 };
 
 /* One for each open -wal, all zero at first. Used by one thread at a time, as the file is. */
 typedef struct hf_walsum {
@@ -17,7 +22,19 @@ typedef struct hf_walsum {
 } hf_walsum;
 
 /* Before a write to the -wal. */
-void hf_walsum_look(hf_walsum *sum, sqlite3_file *base, const void *data, int amount, sqlite3_int64 offset);
+void hf_walsum_zeros(hf_walsum *sum, sqlite3_file *base, const void *data, sqlite3_int64 offset);
+static inline void hf_walsum_look(hf_walsum *sum, sqlite3_file *base, const void *data, int amount,
+                                  sqlite3_int64 offset)
+{
+  uint64_t salt;
+
+  if (amount != HF_FRAME_HEAD) return;
+  memcpy(&salt, (const char *)data + HF_FRAME_SALT_AT, sizeof salt);
+  if (HF_LIKELY(salt))
+    sum->unsummed = 0; /* SQLite makes checksums again, of all that had none */
+  else
+    hf_walsum_zeros(sum, base, data, offset);
+}
 
 /* May this read be the one that is answered by hf_walsum_read()? */
 static inline bool hf_walsum_owes(const hf_walsum *sum, int amount)

@@ -8,6 +8,7 @@
  * page in two.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,59 +16,60 @@
 #include "files.h"
 #include "scene.h"
 
-enum { FRAME_HEAD = 24 };
-
 /* ---------------------------------------------------------------- inside of the writer: its calls are
  * counted */
 
-typedef ssize_t write_function(int, const void *, size_t, off_t);
-static write_function *next[2];
-static long heads, all;
+enum { COMMITS = 50, FRAMES = 2 };
 
-static ssize_t count(write_function *then, int fd, const void *data, size_t size, off_t offset)
+/* Write calls of this process as the kernel counts them; -1 where it does not. */
+static long write_calls(void)
 {
-  all++;
-  heads += size == FRAME_HEAD;
-  return then(fd, data, size, offset);
-}
-static ssize_t count_pwrite(int fd, const void *data, size_t size, off_t offset)
-{
-  return count(next[0], fd, data, size, offset);
-}
-static ssize_t count_pwrite64(int fd, const void *data, size_t size, off_t offset)
-{
-  return count(next[1], fd, data, size, offset);
+  char line[100];
+  long count = -1;
+  FILE *io = fopen("/proc/self/io", "re");
+
+  while (io && fgets(line, sizeof line, io))
+    if (sscanf(line, "syscw: %ld", &count) == 1) break;
+  if (io) (void)fclose(io);
+  return count;
 }
 
-static int begin_to_count(sqlite3 **db, char *out, size_t size)
+static int commit_and_count(sqlite3 **db, char *out, size_t size)
 {
-  static write_function *const mine[] = {count_pwrite, count_pwrite64};
-  static const char *const names[] = {"pwrite", "pwrite64"};
+  long before = write_calls();
+  int rc = SQLITE_OK;
+  char sql[80], text[100];
+
+  for (int i = 1; i <= COMMITS && rc == SQLITE_OK; i++) {
+    (void)snprintf(sql, sizeof sql, "INSERT INTO u VALUES(%d)", i);
+    rc = sql_text(db[0], sql, text, sizeof text);
+  }
+  (void)snprintf(out, size, "%ld", before < 0 ? before : write_calls() - before);
+  return rc;
+}
+
+/* Somebody who wants to see every write: then there is one for each that SQLite makes. */
+static ssize_t (*next_write)(int, const void *, size_t, off_t);
+static ssize_t see_write(int fd, const void *data, size_t size, off_t offset)
+{
+  return next_write(fd, data, size, offset);
+}
+static int want_to_see(sqlite3 **db, char *out, size_t size)
+{
   sqlite3_vfs *vfs = sqlite3_vfs_find("unix");
 
   (void)db, (void)out, (void)size;
-  for (int i = 0; i < 2; i++) {
-    next[i] = (write_function *)vfs->xGetSystemCall(vfs, names[i]);
-    if (next[i] && vfs->xSetSystemCall(vfs, names[i], (sqlite3_syscall_ptr)mine[i])) return SQLITE_ERROR;
-  }
-  return SQLITE_OK;
-}
-
-static int counted(sqlite3 **db, char *out, size_t size)
-{
-  (void)db;
-  (void)snprintf(out, size, "%ld %ld", all, heads);
-  all = heads = 0;
-  return SQLITE_OK;
+  next_write = (ssize_t(*)(int, const void *, size_t, off_t))vfs->xGetSystemCall(vfs, "pwrite64");
+  return next_write ? vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)see_write) : SQLITE_NOTFOUND;
 }
 
 /* ---------------------------------------------------------------- scenes */
 
-static peer *writer(int shim, const char *name, const char *settings)
+static peer *writer(int shim, bool seen, const char *name, const char *settings)
 {
   peer *p = peer_start(shim, NULL);
 
-  if (peer_call(p, begin_to_count)) check_broken("the calls cannot be counted");
+  if (seen && peer_call(p, want_to_see)) check_broken("pwrite64 cannot be replaced");
   if (peer_open(p, 0, name, 0)) check_broken(peer_text(p));
   scene_must(p, settings);
   return p;
@@ -75,25 +77,26 @@ static peer *writer(int shim, const char *name, const char *settings)
 
 static void each_frame_is_one_write(void)
 {
-  enum { COMMITS = 50, FRAMES = 2 };
+  static const struct {
+    const char *name;
+    int shim;
+    bool seen;
+    long writes;
+  } sides[] = {{"plain", SHIM_NO, false, 2L * COMMITS * FRAMES},
+               {"shim", SHIM_YES, false, 1L * COMMITS * FRAMES},
+               {"shim, and somebody looks", SHIM_YES, true, 2L * COMMITS * FRAMES}};
 
-  for (int shim = SHIM_NO; shim <= SHIM_YES; shim++) {
-    long writes = -1, alone = -1;
+  for (int i = 0; i < 3; i++) {
     peer *p;
 
-    check_scene("%d commits of %d pages, %s", COMMITS, FRAMES, shim ? "shim" : "plain");
+    check_scene("%d commits of %d pages, %s", COMMITS, FRAMES, sides[i].name);
     scene_make("wal", "CREATE TABLE u(a PRIMARY KEY)");
-    p = writer(shim, SCENE_DB, "PRAGMA synchronous=NORMAL; INSERT INTO u VALUES(0)");
-    (void)peer_call(p, counted);
-    for (int i = 1; i <= COMMITS; i++) {
-      char sql[80];
-      (void)snprintf(sql, sizeof sql, "INSERT INTO u VALUES(%d)", i);
-      scene_must(p, sql);
-    }
-    (void)peer_call(p, counted);
-    (void)sscanf(peer_text(p), "%ld %ld", &writes, &alone);
-    CHECK_INT("writes", writes, shim ? COMMITS * FRAMES : 2 * COMMITS * FRAMES);
-    CHECK_INT("heads alone", alone, shim ? 0 : COMMITS * FRAMES);
+    p = writer(sides[i].shim, sides[i].seen, SCENE_DB, "PRAGMA synchronous=NORMAL; INSERT INTO u VALUES(0)");
+    CHECK_INT("commits", peer_call(p, commit_and_count), SQLITE_OK);
+    if (strcmp(peer_text(p), "-1") == 0)
+      printf("this kernel does not count calls: not compared\n");
+    else
+      CHECK_INT("writes", strtol(peer_text(p), NULL, 10), sides[i].writes);
     CHECK_STR("rows", scene_look("SELECT count(*) FROM u; PRAGMA integrity_check"), "51\nok");
     CHECK_INT("end", peer_end(p), 0);
   }
@@ -154,7 +157,7 @@ static void what_is_recovered_is_what_was_committed(int page, const char *name, 
                  "PRAGMA page_size=%d; VACUUM; PRAGMA journal_mode=WAL; PRAGMA cache_size=4; "
                  "PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=200",
                  page, synchronous);
-  p = writer(SHIM_YES, name, settings);
+  p = writer(SHIM_YES, false, name, settings);
   reader = scene_peer(SHIM_NO);
   (void)snprintf(wanted, sizeof wanted, "%.190s", peer_ask(p, 0, ASK));
   for (int i = 0; i < scene_rounds(25, 200); i++) {
