@@ -1,5 +1,5 @@
 /*
- * walsum.h - SQLite's bug of 3.11 to 3.5x: frames that are committed without a checksum.
+ * walsum.h - SQLite's bug before 3.50.2: frames that are committed without a checksum.
  */
 #ifndef HF_WALSUM_H
 #define HF_WALSUM_H
