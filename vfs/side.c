@@ -417,6 +417,7 @@ static int open_for(hf_node *of, const char *name, sqlite3_file *file, int flags
     return SQLITE_CANTOPEN;
   at = allocate(of, (flags & SQLITE_OPEN_WAL) != 0);
   if (!at) return SQLITE_NOMEM;
+  if (at->wal) hf_forget_last_opened();
   rc = base->xOpen(base, name, at->base, flags, out_flags);
   if (HF_UNLIKELY(at->wal && of->nfs.on) && rc == SQLITE_OK) rc = hf_nfs_wal_opened(of, hf_last_opened());
   if (HF_UNLIKELY(rc)) {

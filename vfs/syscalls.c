@@ -190,6 +190,10 @@ int hf_last_opened(void)
 {
   return last_opened;
 }
+void hf_forget_last_opened(void)
+{
+  last_opened = -1;
+}
 
 /* An SMB server may still be busy with the deletion of a file of that name. */
 static HF_SLOW int open_on_smb(int slot, int fd, const char *path, int flags, int mode)
@@ -211,7 +215,7 @@ static int on_open(int slot, const char *path, int flags, int mode)
   hf_records_check_fork();
   if (HF_UNLIKELY(atomic_load_explicit(&hf_parked_count, memory_order_relaxed) > 0)) {
     fd = hf_record_reopen(slot, path, flags);
-    if (fd >= 0) return fd;
+    if (fd >= 0) return last_opened = fd;
   }
   fd = before[slot].open(path, flags, mode);
   if (fd < 0 && errno == EMFILE) {

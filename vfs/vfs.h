@@ -287,7 +287,9 @@ static inline hf_vfs *hf_vfs_of(sqlite3_vfs *vfs)
 /* syscalls.c: all record locks of this library pass our override from now on; false where that cannot be had
  */
 bool hf_syscalls_ready(hf_vfs *owner);
-int hf_last_opened(void); /* the descriptor that the unix VFS opened last on this thread, -1 = none */
+/* The descriptor that the unix VFS opened last on this thread; -1 = none since it was forgotten. */
+int hf_last_opened(void);
+void hf_forget_last_opened(void);
 bool hf_syscalls_write_is_plain(hf_vfs *owner);            /* libc's own, nobody's in its place */
 bool hf_syscalls_reach(hf_vfs *owner, sqlite3_file *base); /* does this file's chain end in the unix VFS */
 
