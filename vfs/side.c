@@ -48,6 +48,7 @@ static side *allocate(hf_node *of, bool wal)
   made->wal = wal;
   made->of_node = of_node;
   made->frame = (hf_walframe){.fd = -1};
+  made->sum = (hf_walsum){0};
   return made;
 }
 

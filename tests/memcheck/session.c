@@ -89,6 +89,11 @@ static void ordinary_work(const char *uri, const char *mode)
                     "INSERT INTO t SELECT i, hex(randomblob(50)) FROM n"),
             SQLITE_OK);
   CHECK_INT("undone", run(db, "BEGIN; UPDATE t SET v=1; ROLLBACK"), SQLITE_OK);
+  CHECK_INT("taken back in part", /* F28 */
+            run(db, "PRAGMA cache_size=5; BEGIN; UPDATE t SET v=v||'a' WHERE id<400; SAVEPOINT s; "
+                    "UPDATE t SET v=v||'b' WHERE id>800; UPDATE t SET v=v||'c' WHERE id>800; ROLLBACK TO s; "
+                    "RELEASE s; UPDATE t SET v=v||'d' WHERE id>1900; COMMIT; PRAGMA cache_size=-2000"),
+            SQLITE_OK);
   CHECK_INT("temporary", run(db, "CREATE TEMP TABLE x AS SELECT * FROM t ORDER BY v DESC"), SQLITE_OK);
   CHECK_INT("other file",
             run(db, "ATTACH 'attached.db' AS a; CREATE TABLE a.t(x); INSERT INTO a.t VALUES(1)"), SQLITE_OK);
