@@ -18,15 +18,20 @@
 
 #include "hot.h"
 
-enum { LOG_HEAD = 32, HEAD = HF_FRAME_HEAD, PAGE_SIZE_AT = 8, LEAST_PAGE = 512, MOST_PAGE = 65536 };
+enum { LOG_HEAD = HF_LOG_HEAD, HEAD = HF_FRAME_HEAD, PAGE_SIZE_AT = 8, LEAST_PAGE = 512, MOST_PAGE = 65536 };
 
-/* The page size; none where heads are not held. */
-static void learn(hf_walframe *frame, const unsigned char *log_head)
+int hf_log_page_size(const unsigned char *log_head)
 {
   const unsigned char *at = log_head + PAGE_SIZE_AT;
   int page = at[0] ? 0 : at[1] << 16 | at[2] << 8 | at[3];
 
-  frame->page = page < LEAST_PAGE || page > MOST_PAGE || (page & (page - 1)) ? 0 : page;
+  return page < LEAST_PAGE || page > MOST_PAGE || (page & (page - 1)) ? 0 : page;
+}
+
+/* The page size; none where heads are not held. */
+static void learn(hf_walframe *frame, const unsigned char *log_head)
+{
+  frame->page = hf_log_page_size(log_head);
   if (!frame->page) frame->fd = -1;
 }
 

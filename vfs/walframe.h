@@ -8,7 +8,10 @@
 
 #include "api.h"
 
-enum { HF_FRAME_HEAD = 24 };
+/* Of the file format: sizes, and where in a frame's head the salts are. */
+enum { HF_LOG_HEAD = 32, HF_FRAME_HEAD = 24, HF_FRAME_SALT_AT = 8 };
+/* Bytes of a page as the log's head has it, 0 = none that can be. */
+int hf_log_page_size(const unsigned char *log_head);
 
 /* One for each open -wal, all zero but `fd` at first. Used by one thread at a time, as the file is. */
 typedef struct hf_walframe {

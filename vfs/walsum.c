@@ -19,16 +19,8 @@
 
 #include <stdlib.h>
 
-enum {
-  LOG_HEAD = 32,
-  HEAD = HF_FRAME_HEAD,
-  SUM = 8,
-  SALT_AT = HF_FRAME_SALT_AT,
-  SUM_AT = 16,
-  PAGE_SIZE_AT = 8,
-  LEAST_PAGE = 512
-};
-enum { MOST_PAGE = 65536, LOG_SALT_AT = 16, LOG_SUM_AT = 24 };
+enum { LOG_HEAD = HF_LOG_HEAD, HEAD = HF_FRAME_HEAD, SALT_AT = HF_FRAME_SALT_AT, SUM = 8, SUM_AT = 16 };
+enum { LOG_SALT_AT = 16, LOG_SUM_AT = 24 };
 
 /* ---------------------------------------------------------------- the format */
 
@@ -55,12 +47,6 @@ static void add(uint32_t sums[2], bool big, const unsigned char *bytes, int size
   }
 }
 
-static int page_size_in(const unsigned char *log_head)
-{
-  uint32_t page = get(log_head + PAGE_SIZE_AT);
-  return page < LEAST_PAGE || page > MOST_PAGE || (page & (page - 1)) ? 0 : (int)page;
-}
-
 /* ---------------------------------------------------------------- frames without a checksum */
 
 static bool is_zero(const unsigned char *bytes, int size)
@@ -75,7 +61,7 @@ static bool begins_frame(hf_walsum *sum, sqlite3_file *base, sqlite3_int64 offse
   unsigned char log_head[LOG_HEAD];
 
   if (!sum->page && base->pMethods->xRead(base, log_head, LOG_HEAD, 0) == SQLITE_OK)
-    sum->page = page_size_in(log_head);
+    sum->page = hf_log_page_size(log_head);
   return sum->page && offset >= LOG_HEAD && (offset - LOG_HEAD) % (HEAD + sum->page) == 0;
 }
 

@@ -11,8 +11,6 @@
 #include "hot.h"
 #include "walframe.h"
 
-enum { HF_FRAME_SALT_AT = 8 };
-
 /* One for each open -wal, all zero at first. Used by one thread at a time, as the file is. */
 typedef struct hf_walsum {
   int page;               /* bytes of a page, 0 = not known yet */
