@@ -1,10 +1,11 @@
 /*
  * side.c - the -journal and the -wal of an open database.
  *
- * They are wrapped for three reasons only: a forked child that does not own the connection must not write,
- * truncate or delete its parent's journal (F14), a hard error on the -wal latches the database's handle
- * (F21), and what the -wal gets is written in fewer calls (walframe.c). A side file's database is open as
- * long as it is: SQLite closes them in that order.
+ * They are wrapped for few reasons: a forked child that does not own the connection must not write, truncate
+ * or delete its parent's journal (F14), a hard error on the -wal latches the database's handle (F21), what
+ * the -wal gets is written in fewer calls (walframe.c) and with every checksum (walsum.c), and a journal on
+ * NFS or SMB may not go before all else has arrived (nfs.c, smb.c). A side file's database is open as long as
+ * it is: SQLite closes them in that order.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -136,12 +137,12 @@ static HF_SLOW int read_a_sum(side *at, void *data, int amount, sqlite3_int64 of
   if (rc) return rc;
   rc = hf_walsum_read(&at->sum, at->base, data, amount, offset);
   if (at->sum.mended)
-    hf_report(
-        at->of->owner, "warned", "savepoint", at->of->path, rc,
-        "SQLite %s was about to commit %d frames of the -wal without a checksum, by a bug of its own: the "
-        "next recovery would have lost this commit and all later ones. %s",
-        at->of->owner->api.libversion(), at->sum.mended,
-        rc ? "They could not be mended: the commit is refused" : "They are mended");
+    hf_report(at->of->owner, "warned", "savepoint", at->of->path, rc,
+              "SQLite %s was about to commit %d frames of the -wal without a checksum, a bug that 3.50.2 "
+              "does not have: the "
+              "next recovery would have lost this commit and all later ones. %s",
+              at->of->owner->api.libversion(), at->sum.mended,
+              rc ? "They could not be mended: the commit is refused" : "They are mended");
   return rc;
 }
 static int hf_wal_xRead(sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
