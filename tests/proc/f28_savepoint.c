@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "files.h"
 #include "holdfast.h"
 #include "scene.h"
 
@@ -61,6 +60,7 @@ static void one_way(int way, const scene_side *side)
 {
   peer *writer, *next;
   char acknowledged[300], found[300];
+  int failed = 0;
 
   check_scene("%s, %s", ways[way].name, side->name);
   scene_make("wal", FILL);
@@ -69,7 +69,9 @@ static void one_way(int way, const scene_side *side)
   for (int i = 0; i < 8 && ways[way].steps[i]; i++) {
     int rc = peer_sql(writer, 0, ways[way].steps[i]);
     if (rc & 0xff) CHECK_INT(peer_text(writer), rc & 0xff, ways[way].code);
+    failed += rc != SQLITE_OK;
   }
+  CHECK_INT("steps that fail", failed, ways[way].code != 0);
   (void)snprintf(acknowledged, sizeof acknowledged, "%.290s", peer_ask(writer, 0, ASK));
   CHECK_HAS("the writer sees it", acknowledged, "\nok");
   if (side->guarded && has_the_bug())

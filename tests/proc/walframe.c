@@ -16,8 +16,7 @@
 #include "files.h"
 #include "scene.h"
 
-/* ---------------------------------------------------------------- inside of the writer: its calls are
- * counted */
+/* ---------------------------------------------------------------- inside of the writer */
 
 enum { COMMITS = 50, FRAMES = 2 };
 

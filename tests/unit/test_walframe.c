@@ -284,7 +284,6 @@ static void lives_of_logs(void **state)
   int last, commits = 0, frames = 0;
 
   (void)state;
-  seed_start();
   for (int life = 0; life < 300; life++) {
     begin_log(512 << seed_below(4));
     last = 0;
@@ -329,6 +328,7 @@ int main(void)
       cmocka_unit_test_setup(lives_of_logs, fresh),
   };
 
+  seed_start();
   file = memfd_create("log", MFD_CLOEXEC);
   if (file < 0) return 1;
   return cmocka_run_group_tests(tests, NULL, NULL);
